@@ -1,0 +1,7 @@
+module gozon/orders
+
+go 1.26
+
+require gozon/shared v0.0.0
+
+replace gozon/shared => ../shared

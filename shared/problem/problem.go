@@ -1,0 +1,123 @@
+// Package problem is the shop's one way to say that a request failed: an
+// application/problem+json document (RFC 9457) with a stable type, and one entry
+// for each bad field.
+package problem
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+)
+
+// ContentType of every problem document.
+const ContentType = "application/problem+json"
+
+// typeBase makes a type a relative reference: it is stable at whatever host the
+// shop is reached.
+const typeBase = "/problems/"
+
+// Problem is an RFC 9457 problem document.
+type Problem struct {
+	Type      string  `json:"type"`
+	Title     string  `json:"title"`
+	Status    int     `json:"status"`
+	Detail    string  `json:"detail,omitempty"`
+	RequestID string  `json:"request_id,omitempty"`
+	Errors    []Field `json:"errors,omitempty"`
+}
+
+// Field is what is wrong with one field of the request's body (pointer is a JSON
+// Pointer, RFC 6901) or with one query or path parameter (parameter).
+type Field struct {
+	Pointer   string `json:"pointer,omitempty"`
+	Parameter string `json:"parameter,omitempty"`
+	Detail    string `json:"detail"`
+}
+
+// Error makes a Problem an error, so that a decoder can return one.
+func (p *Problem) Error() string { return p.Title + ": " + p.Detail }
+
+func newProblem(status int, name, title, detail string) *Problem {
+	return &Problem{Type: typeBase + name, Title: title, Status: status, Detail: detail}
+}
+
+// Malformed: the request cannot be read at all (400).
+func Malformed(detail string) *Problem {
+	return newProblem(http.StatusBadRequest, "malformed-request", "Malformed request", detail)
+}
+
+// Invalid: the request reads well but says something that cannot be (422).
+func Invalid(fields ...Field) *Problem {
+	p := newProblem(http.StatusUnprocessableEntity, "invalid-request", "Invalid request", "one or more fields are not acceptable")
+	p.Errors = fields
+	return p
+}
+
+// InvalidParameter: a path or query parameter is not acceptable (400).
+func InvalidParameter(name, detail string) *Problem {
+	p := newProblem(http.StatusBadRequest, "invalid-parameter", "Invalid parameter", name+" "+detail)
+	p.Errors = []Field{{Parameter: name, Detail: detail}}
+	return p
+}
+
+// NotFound: there is no such thing (404).
+func NotFound(detail string) *Problem {
+	return newProblem(http.StatusNotFound, "not-found", "Not found", detail)
+}
+
+// MethodNotAllowed: the path exists, the method does not (405).
+func MethodNotAllowed(detail string) *Problem {
+	return newProblem(http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed", detail)
+}
+
+// TooLarge: the body is larger than the shop takes (413).
+func TooLarge(detail string) *Problem {
+	return newProblem(http.StatusRequestEntityTooLarge, "body-too-large", "Body too large", detail)
+}
+
+// UnsupportedMediaType: the body is not JSON (415).
+func UnsupportedMediaType(detail string) *Problem {
+	return newProblem(http.StatusUnsupportedMediaType, "unsupported-media-type", "Unsupported media type", detail)
+}
+
+// Internal: a fault of the shop; what it was stands in the log, never here (500).
+func Internal() *Problem {
+	return newProblem(http.StatusInternalServerError, "internal", "Internal error", "the shop failed to answer; the fault is logged under this request's id")
+}
+
+// BadGateway: the service behind could not be reached (502).
+func BadGateway(detail string) *Problem {
+	return newProblem(http.StatusBadGateway, "upstream-unavailable", "Service unavailable", detail)
+}
+
+// Unavailable: nothing was done, and it is safe to try again (503).
+func Unavailable(detail string) *Problem {
+	return newProblem(http.StatusServiceUnavailable, "unavailable", "Temporarily unavailable", detail)
+}
+
+// OutcomeUnknown: the answer did not come in time, so what the request asked for
+// may or may not have been done (504).
+func OutcomeUnknown(detail string) *Problem {
+	return newProblem(http.StatusGatewayTimeout, "outcome-unknown", "Outcome unknown", detail)
+}
+
+// Write answers c with p and ends its handler chain. The request id is taken
+// from the answer's own header.
+func Write(c *gin.Context, p *Problem) {
+	c.Abort()
+	if c.Writer.Written() {
+		return // too late for another answer; the client sees a cut one
+	}
+	q := *p
+	q.RequestID = c.Writer.Header().Get("X-Request-Id")
+	body, err := json.Marshal(q)
+	if err != nil {
+		c.Status(q.Status)
+		return
+	}
+	if q.Status == http.StatusServiceUnavailable {
+		c.Header("Retry-After", "1")
+	}
+	c.Data(q.Status, ContentType, body)
+}

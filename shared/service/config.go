@@ -1,0 +1,92 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"reflect"
+	"text/tabwriter"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// Config is what every service reads from its environment. Embed it in the
+// service's own configuration and fill that with [Load].
+type Config struct {
+	HTTPAddr     string        `env:"HTTP_ADDR" envDefault:":8080" usage:"address of the API and the probes"`
+	MetricsAddr  string        `env:"METRICS_ADDR" envDefault:":9090" usage:"address of /metrics"`
+	LogLevel     slog.Level    `env:"LOG_LEVEL" envDefault:"info" usage:"debug, info, warn or error"`
+	DrainTimeout time.Duration `env:"DRAIN_TIMEOUT" envDefault:"15s" usage:"how long a stop may take"`
+}
+
+// Validate reports every value that cannot work, all at once.
+func (c Config) Validate() error {
+	var errs []error
+	if c.HTTPAddr == c.MetricsAddr && c.HTTPAddr != "127.0.0.1:0" {
+		errs = append(errs, fmt.Errorf("HTTP_ADDR and METRICS_ADDR are both %q", c.HTTPAddr))
+	}
+	if c.DrainTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("DRAIN_TIMEOUT is %s: it must be positive", c.DrainTimeout))
+	}
+	return errors.Join(errs...)
+}
+
+// Environ is the process's environment as [Load] takes it.
+func Environ() map[string]string { return env.ToMap(os.Environ()) }
+
+// Load fills cfg, a pointer to a struct with `env` tags, from environ and
+// validates it when it has a Validate method. The error names every variable
+// that is missing or wrong.
+func Load(environ map[string]string, cfg any) error {
+	if err := env.ParseWithOptions(cfg, env.Options{Environment: environ}); err != nil {
+		return fmt.Errorf("environment: %w", err)
+	}
+	if v, ok := cfg.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
+			return fmt.Errorf("environment: %w", err)
+		}
+	}
+	return nil
+}
+
+// Command is a subcommand, for the usage text.
+type Command struct{ Name, Usage string }
+
+// Usage prints the subcommands of a program and the variables that cfg, a
+// pointer to its configuration, is read from.
+func Usage(w io.Writer, program string, cfg any, commands ...Command) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	defer tw.Flush()
+	fmt.Fprintf(tw, "Usage: %s [command]\n\nCommands:\n  (none)\tserve\n", program)
+	for _, c := range commands {
+		fmt.Fprintf(tw, "  %s\t%s\n", c.Name, c.Usage)
+	}
+	fmt.Fprint(tw, "  help\tprint this text\n\nEnvironment:\n")
+	printVariables(tw, reflect.TypeOf(cfg).Elem())
+}
+
+func printVariables(w io.Writer, t reflect.Type) {
+	for f := range t.Fields() {
+		name, ok := f.Tag.Lookup("env")
+		if !ok {
+			if f.Anonymous {
+				printVariables(w, f.Type)
+			}
+			continue
+		}
+		note := "required"
+		if def, ok := f.Tag.Lookup("envDefault"); ok {
+			note = "default " + def
+		}
+		for i := range name {
+			if name[i] == ',' {
+				name = name[:i]
+				break
+			}
+		}
+		fmt.Fprintf(w, "  %s\t%s\t(%s)\n", name, f.Tag.Get("usage"), note)
+	}
+}

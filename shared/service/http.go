@@ -1,0 +1,176 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"gozon/shared/problem"
+)
+
+// RequestIDHeader carries the id of a request from hop to hop and back to the caller.
+const RequestIDHeader = "X-Request-Id"
+
+// NewRegistry has the metrics of the Go runtime and of the process.
+func NewRegistry() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(newRuntimeCollectors()...)
+	return reg
+}
+
+// NewEngine is a gin engine that answers in problem+json, never redirects,
+// recovers from panics, gives every request an id, counts it, and has the probes
+// of health. Requests below 400 are logged at debug level: at thousands a second
+// the log line would cost more than the request.
+func NewEngine(log *slog.Logger, reg prometheus.Registerer, health *Health) *gin.Engine {
+	gin.SetMode(gin.ReleaseMode)
+	e := gin.New()
+	e.RedirectTrailingSlash = false
+	e.HandleMethodNotAllowed = true
+	e.ContextWithFallback = true
+	if err := e.SetTrustedProxies(nil); err != nil {
+		panic(err) // nil is always valid
+	}
+	e.Use(observe(log, reg), gin.CustomRecoveryWithWriter(nil, func(c *gin.Context, cause any) {
+		log.ErrorContext(c.Request.Context(), "panic", "cause", cause)
+		problem.Write(c, problem.Internal())
+	}))
+	e.NoRoute(func(c *gin.Context) { problem.Write(c, problem.NotFound("there is nothing at this path")) })
+	e.NoMethod(func(c *gin.Context) {
+		// gin has set Allow.
+		problem.Write(c, problem.MethodNotAllowed("this path does not answer "+c.Request.Method))
+	})
+	health.routes(e)
+	return e
+}
+
+// Handle registers h for path with and without its trailing slash.
+func Handle(r gin.IRoutes, method, path string, h ...gin.HandlerFunc) {
+	path = strings.TrimSuffix(path, "/")
+	r.Handle(method, path, h...)
+	r.Handle(method, path+"/", h...)
+}
+
+func observe(log *slog.Logger, reg prometheus.Registerer) gin.HandlerFunc {
+	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "http_request_duration_seconds",
+		Help:    "Time to answer a request, by route, method and status.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+	}, []string{"route", "method", "status"})
+	reg.MustRegister(seconds)
+	return func(c *gin.Context) {
+		start := time.Now()
+		id := c.GetHeader(RequestIDHeader)
+		if !validRequestID(id) {
+			id = uuid.Must(uuid.NewV7()).String()
+			c.Request.Header.Set(RequestIDHeader, id)
+		}
+		c.Writer.Header().Set(RequestIDHeader, id)
+		c.Request = c.Request.WithContext(WithLogAttrs(c.Request.Context(), slog.String("request_id", id)))
+
+		c.Next()
+
+		took, status := time.Since(start), c.Writer.Status()
+		route := c.FullPath()
+		if route == "" {
+			route = "none" // the path of a stranger must not become a label
+		}
+		seconds.WithLabelValues(route, methodLabel(c.Request.Method), strconv.Itoa(status)).Observe(took.Seconds())
+		level := slog.LevelDebug
+		if status >= http.StatusInternalServerError {
+			level = slog.LevelWarn
+		} else if status >= http.StatusBadRequest {
+			level = slog.LevelInfo
+		}
+		if ctx := c.Request.Context(); log.Enabled(ctx, level) {
+			log.LogAttrs(ctx, level, "request",
+				slog.String("method", c.Request.Method), slog.String("path", c.Request.URL.Path),
+				slog.Int("status", status), slog.Float64("seconds", took.Seconds()))
+		}
+	}
+}
+
+func methodLabel(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodOptions:
+		return m
+	}
+	return "other"
+}
+
+// validRequestID keeps log lines and headers safe from what a client sends.
+func validRequestID(id string) bool {
+	if id == "" || len(id) > 64 {
+		return false
+	}
+	for _, r := range id {
+		if (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && r != '-' && r != '_' && r != '.' {
+			return false
+		}
+	}
+	return true
+}
+
+// Listen opens the listener of a [ServeHTTP] or [ServeMetrics] part. Opening it
+// in main makes a busy port a clear error before anything else has started.
+func Listen(ctx context.Context, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return l, nil
+}
+
+// ServeHTTP is the part that answers requests on l. At its stop it tells health,
+// takes no new connection and lets the requests in hand finish.
+func ServeHTTP(l net.Listener, h http.Handler, health *Health) Part {
+	return Part{Name: "http", Run: func(ctx context.Context) error {
+		srv := &http.Server{
+			Handler:           h,
+			ReadHeaderTimeout: 5 * time.Second,
+			ReadTimeout:       15 * time.Second,
+			IdleTimeout:       2 * time.Minute, // longer than the gateway keeps an idle connection
+			MaxHeaderBytes:    32 << 10,
+		}
+		return serve(ctx, srv, l, health.Stopping)
+	}}
+}
+
+// ServeMetrics is the part that answers GET /metrics on l.
+func ServeMetrics(l net.Listener, reg *prometheus.Registry) Part {
+	return Part{Name: "metrics", Run: func(ctx context.Context) error {
+		mux := http.NewServeMux()
+		mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg, Timeout: 5 * time.Second}))
+		srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+		return serve(ctx, srv, l, func() {})
+	}}
+}
+
+func serve(ctx context.Context, srv *http.Server, l net.Listener, stopping func()) error {
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	stopping()
+	// The drain timeout of Run bounds this wait.
+	if err := srv.Shutdown(context.WithoutCancel(ctx)); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("shutdown %s: %w", l.Addr(), err)
+	}
+	return nil
+}

@@ -1,0 +1,40 @@
+package service
+
+import (
+	"context"
+	"io"
+	"log/slog"
+)
+
+type attrsKey struct{}
+
+// WithLogAttrs returns a context whose log lines carry attrs, after those that
+// ctx has already. It is how a line finds its request_id or message_id.
+func WithLogAttrs(ctx context.Context, attrs ...slog.Attr) context.Context {
+	old, _ := ctx.Value(attrsKey{}).([]slog.Attr)
+	return context.WithValue(ctx, attrsKey{}, append(old[:len(old):len(old)], attrs...))
+}
+
+// NewLogger writes JSON lines to w, each with the service's name and the
+// attributes of its context.
+func NewLogger(w io.Writer, level slog.Level, name string) *slog.Logger {
+	h := slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})
+	return slog.New(contextHandler{h}).With("service", name)
+}
+
+type contextHandler struct{ slog.Handler }
+
+func (h contextHandler) Handle(ctx context.Context, r slog.Record) error {
+	if attrs, ok := ctx.Value(attrsKey{}).([]slog.Attr); ok {
+		r.AddAttrs(attrs...)
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h contextHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return contextHandler{h.Handler.WithAttrs(attrs)}
+}
+
+func (h contextHandler) WithGroup(name string) slog.Handler {
+	return contextHandler{h.Handler.WithGroup(name)}
+}
