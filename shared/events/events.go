@@ -1,0 +1,126 @@
+// Package events holds the contracts between the services: which facts are
+// published, and what they look like on the wire.
+//
+// The envelope is CloudEvents 1.0 in JSON. A contract grows by adding fields that
+// old readers ignore; anything else is a new type with a higher major version.
+// The golden files in testdata are asserted by the producer of each event and by
+// its consumer.
+package events
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The types of events. A type is also the routing key that the event is
+// published with.
+const (
+	TypeOrderCreated     = "order.created.v1"
+	TypePaymentSucceeded = "payment.succeeded.v1"
+	TypePaymentFailed    = "payment.failed.v1"
+)
+
+// ContentType of an [Envelope] on the wire.
+const ContentType = "application/cloudevents+json"
+
+// Event is the data of one fact; its type and subject travel in the envelope.
+type Event interface {
+	// EventType is one of the Type constants.
+	EventType() string
+	// EventSubject is the id of the order that the fact is about.
+	EventSubject() string
+}
+
+// OrderCreated: an order was accepted and waits for its payment.
+type OrderCreated struct {
+	OrderID string `json:"order_id"`
+	UserID  int64  `json:"user_id"`
+	Amount  int64  `json:"amount_minor"` // minor units, > 0
+}
+
+// PaymentSucceeded: the order's price was taken from its user's account.
+type PaymentSucceeded struct {
+	OrderID string `json:"order_id"`
+	UserID  int64  `json:"user_id"`
+	Amount  int64  `json:"amount_minor"` // minor units, > 0
+}
+
+// PaymentFailed: the order was refused and no money moved.
+type PaymentFailed struct {
+	OrderID string        `json:"order_id"`
+	UserID  int64         `json:"user_id"`
+	Amount  int64         `json:"amount_minor"` // minor units, > 0
+	Reason  FailureReason `json:"reason"`
+}
+
+// FailureReason says why a payment was refused. Readers must expect reasons that
+// they do not know.
+type FailureReason string
+
+// The reasons of [PaymentFailed].
+const (
+	ReasonInsufficientFunds FailureReason = "insufficient_funds"
+	ReasonAccountNotFound   FailureReason = "account_not_found"
+)
+
+// EventType implements [Event].
+func (OrderCreated) EventType() string { return TypeOrderCreated }
+
+// EventSubject implements [Event].
+func (e OrderCreated) EventSubject() string { return e.OrderID }
+
+// EventType implements [Event].
+func (PaymentSucceeded) EventType() string { return TypePaymentSucceeded }
+
+// EventSubject implements [Event].
+func (e PaymentSucceeded) EventSubject() string { return e.OrderID }
+
+// EventType implements [Event].
+func (PaymentFailed) EventType() string { return TypePaymentFailed }
+
+// EventSubject implements [Event].
+func (e PaymentFailed) EventSubject() string { return e.OrderID }
+
+// Envelope is a CloudEvents 1.0 event in JSON format with the distributed tracing
+// extension. ID is a UUIDv7, the message id that a consumer's inbox remembers.
+type Envelope struct {
+	SpecVersion     string          `json:"specversion"`
+	ID              string          `json:"id"`
+	Source          string          `json:"source"`
+	Type            string          `json:"type"`
+	Subject         string          `json:"subject"`
+	Time            time.Time       `json:"time"`
+	DataContentType string          `json:"datacontenttype"`
+	TraceParent     string          `json:"traceparent,omitempty"`
+	Data            json.RawMessage `json:"data"`
+}
+
+// ErrMalformed is wrapped by every error of [Parse] and [Envelope.Decode]: the
+// message can never be understood, so trying again is of no use.
+var ErrMalformed = errors.New("malformed event")
+
+// Parse reads an envelope. It checks what every consumer relies on and ignores
+// what it does not know.
+func Parse(body []byte) (Envelope, error) {
+	var e Envelope
+	if err := json.Unmarshal(body, &e); err != nil {
+		return Envelope{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	switch {
+	case e.SpecVersion != "1.0":
+		return Envelope{}, fmt.Errorf("%w: specversion %q", ErrMalformed, e.SpecVersion)
+	case e.ID == "" || e.Type == "" || len(e.Data) == 0:
+		return Envelope{}, fmt.Errorf("%w: id, type or data is missing", ErrMalformed)
+	}
+	return e, nil
+}
+
+// Decode reads the data of an envelope into v, a pointer to one of the events.
+func (e Envelope) Decode(v Event) error {
+	if err := json.Unmarshal(e.Data, v); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrMalformed, e.Type, err)
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+// Package money holds exact amounts of the shop's one currency.
+//
+// Inside, an amount is a whole number of minor units (kopeks). Outside it is a
+// JSON number with at most two decimals. No float is involved on the way, so
+// nothing is ever rounded: a text that does not say an exact amount is refused.
+package money
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Amount is a sum of money in minor units: 1999 is 19.99.
+type Amount int64
+
+// Max is the largest amount the shop handles, for a price and for a balance:
+// 2^53−1 minor units, the largest that every JSON reader gets exactly.
+const Max Amount = 1<<53 - 1
+
+const (
+	minorPerMajor = 100
+	decimals      = 2
+)
+
+// Errors of [Parse].
+var (
+	ErrNotANumber = errors.New("must be a plain decimal number, such as 1000 or 19.99")
+	ErrDecimals   = errors.New("must have at most two decimals")
+	ErrRange      = fmt.Errorf("must be at most %s", Max)
+)
+
+// Parse reads a JSON number literal without an exponent: an optional minus,
+// digits, and at most two decimals. The error is one of ErrNotANumber,
+// ErrDecimals and ErrRange.
+func Parse(s string) (Amount, error) {
+	digits, negative := strings.CutPrefix(s, "-")
+	whole, fraction, hasPoint := strings.Cut(digits, ".")
+	if !isDigits(whole) || hasPoint && !isDigits(fraction) || len(whole) > 1 && whole[0] == '0' {
+		return 0, ErrNotANumber
+	}
+	if len(fraction) > decimals {
+		return 0, ErrDecimals
+	}
+	fraction += strings.Repeat("0", decimals-len(fraction))
+	minor, err := strconv.ParseInt(whole+fraction, 10, 64)
+	if err != nil || minor > int64(Max) {
+		return 0, ErrRange
+	}
+	if negative {
+		minor = -minor
+	}
+	return Amount(minor), nil
+}
+
+func isDigits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// String is the amount as a JSON number: 1000, 19.9, 19.99.
+func (a Amount) String() string {
+	sign, minor := "", uint64(a)
+	if a < 0 {
+		sign, minor = "-", -minor
+	}
+	whole := sign + strconv.FormatUint(minor/minorPerMajor, 10)
+	switch rest := minor % minorPerMajor; {
+	case rest == 0:
+		return whole
+	case rest%10 == 0:
+		return whole + "." + strconv.FormatUint(rest/10, 10)
+	case rest < 10:
+		return whole + ".0" + strconv.FormatUint(rest, 10)
+	default:
+		return whole + "." + strconv.FormatUint(rest, 10)
+	}
+}
+
+// MarshalJSON writes the amount as a JSON number.
+func (a Amount) MarshalJSON() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalJSON reads what [Parse] reads.
+func (a *Amount) UnmarshalJSON(b []byte) error {
+	v, err := Parse(string(b))
+	if err != nil {
+		return fmt.Errorf("amount %s: %w", b, err)
+	}
+	*a = v
+	return nil
+}
