@@ -78,9 +78,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 func (c *Consumer) consume(ctx context.Context, s *session) error {
 	consumer, err := rabbitmq.NewConsumer(s.conn, c.queue,
 		rabbitmq.WithConsumerOptionsLogger(s.log),
-		rabbitmq.WithConsumerOptionsQueueDurable,
-		rabbitmq.WithConsumerOptionsQueuePassive, // the topology is declared
-		rabbitmq.WithConsumerOptionsQueueQuorum,
+		rabbitmq.WithConsumerOptionsQueueNoDeclare, // the whole topology is declared already
 		rabbitmq.WithConsumerOptionsConcurrency(1), // one feeder keeps the order that a multiple ack needs
 		rabbitmq.WithConsumerOptionsQOSPrefetch(prefetch),
 		rabbitmq.WithConsumerOptionsForceShutdown) // the drain is here, not in the library

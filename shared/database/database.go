@@ -5,9 +5,12 @@ package database
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,6 +18,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
@@ -134,4 +139,41 @@ func transient(code string) bool {
 		return true
 	}
 	return false
+}
+
+// ErrCommit is wrapped by an error of [InTx] that came from the commit itself:
+// the transaction may or may not have happened.
+var ErrCommit = errors.New("commit failed, outcome unknown")
+
+// InTx runs fn in a transaction and commits it, or rolls it back when fn fails or panics.
+func InTx(ctx context.Context, db *gorm.DB, fn func(tx *gorm.DB) error) error {
+	finished := false
+	err := db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		err := fn(tx)
+		finished = err == nil
+		return err
+	})
+	if err != nil && finished {
+		return fmt.Errorf("%w: %w", ErrCommit, err)
+	}
+	return err
+}
+
+// IsUnavailable reports whether err says that the database could not be reached,
+// is not ready, or did not answer in time. Another attempt may succeed.
+func IsUnavailable(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return transient(pg.Code)
+	}
+	var network net.Error // also pgconn's connect errors and deadlines
+	var connect *pgconn.ConnectError
+	return errors.As(err, &network) || errors.As(err, &connect) || pgconn.SafeToRetry(err) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrBadConn) ||
+		errors.Is(err, sql.ErrConnDone) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// RegisterMetrics registers the metrics of a pool.
+func RegisterMetrics(reg prometheus.Registerer, pool *sql.DB, name string) {
+	reg.MustRegister(collectors.NewDBStatsCollector(pool, name))
 }

@@ -33,7 +33,7 @@ import (
 
 // Outbox is the outbox table of one service.
 type Outbox struct {
-	source                              string
+	source                             string
 	insert, claim, remove, depthAndAge string
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -52,12 +53,9 @@ func Load(environ map[string]string, cfg any) error {
 	return nil
 }
 
-// Command is a subcommand, for the usage text.
-type Command struct{ Name, Usage string }
-
-// Usage prints the subcommands of a program and the variables that cfg, a
-// pointer to its configuration, is read from.
-func Usage(w io.Writer, program string, cfg any, commands ...Command) {
+// usage prints the subcommands of a program and the variables that cfg, a pointer
+// to its configuration, is read from.
+func usage(w io.Writer, program string, cfg any, commands []Command) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer tw.Flush()
 	fmt.Fprintf(tw, "Usage: %s [command]\n\nCommands:\n  (none)\tserve\n", program)
@@ -72,7 +70,7 @@ func printVariables(w io.Writer, t reflect.Type) {
 	for f := range t.Fields() {
 		name, ok := f.Tag.Lookup("env")
 		if !ok {
-			if f.Anonymous {
+			if f.Type.Kind() == reflect.Struct {
 				printVariables(w, f.Type)
 			}
 			continue
@@ -81,12 +79,7 @@ func printVariables(w io.Writer, t reflect.Type) {
 		if def, ok := f.Tag.Lookup("envDefault"); ok {
 			note = "default " + def
 		}
-		for i := range name {
-			if name[i] == ',' {
-				name = name[:i]
-				break
-			}
-		}
+		name, _, _ = strings.Cut(name, ",")
 		fmt.Fprintf(w, "  %s\t%s\t(%s)\n", name, f.Tag.Get("usage"), note)
 	}
 }

@@ -1,0 +1,78 @@
+// Package messaging is the broker's face of the orders service: it takes the
+// results of payments from payments_queue.
+package messaging
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gozon/orders/internal/order"
+	"gozon/shared/broker"
+	"gozon/shared/database"
+	"gozon/shared/events"
+)
+
+// NewHandler handles batches of payment results and registers its metrics.
+func NewHandler(orders *order.Service, log *slog.Logger, reg prometheus.Registerer) broker.Handler {
+	results := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "payment_results_total", Help: "Payment results by what they did.",
+	}, []string{"outcome"})
+	latency := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "order_settle_seconds", Help: "Time from the placing of an order to its final status.",
+		Buckets: prometheus.ExponentialBuckets(0.002, 2, 16),
+	})
+	reg.MustRegister(results, latency)
+	for _, o := range []order.Outcome{order.OutcomeApplied, order.OutcomeDuplicate, order.OutcomeContradictory, order.OutcomeUnknownOrder} {
+		results.WithLabelValues(string(o))
+	}
+
+	return broker.Decoded(decode, orders.Settle, database.IsData, func(ctx context.Context, r order.PaymentResult, s order.Settlement) {
+		results.WithLabelValues(string(s.Outcome)).Inc()
+		switch s.Outcome {
+		case order.OutcomeApplied:
+			latency.Observe(time.Since(s.Order.CreatedAt).Seconds())
+		case order.OutcomeContradictory, order.OutcomeUnknownOrder:
+			log.ErrorContext(ctx, "a payment result changed nothing", "outcome", string(s.Outcome),
+				"order_id", r.OrderID.String(), "message_id", r.MessageID.String(), "status", string(s.Order.Status))
+		case order.OutcomeDuplicate:
+		}
+	})
+}
+
+func decode(e events.Envelope) (order.PaymentResult, error) {
+	var r order.PaymentResult
+	var orderID string
+	switch e.Type {
+	case events.TypePaymentSucceeded:
+		var data events.PaymentSucceeded
+		if err := e.Decode(&data); err != nil {
+			return r, err
+		}
+		orderID, r.Paid = data.OrderID, true
+	case events.TypePaymentFailed:
+		var data events.PaymentFailed
+		if err := e.Decode(&data); err != nil {
+			return r, err
+		}
+		if data.Reason == "" {
+			return r, fmt.Errorf("%w: %s without a reason", events.ErrMalformed, e.Type)
+		}
+		orderID, r.Reason = data.OrderID, order.CancelReason(data.Reason)
+	default:
+		// Kept in the dead-letter queue rather than dropped: whoever sent it thought it mattered.
+		return r, fmt.Errorf("%w: unexpected type %q", events.ErrMalformed, e.Type)
+	}
+	var err error
+	if r.MessageID, err = uuid.Parse(e.ID); err != nil {
+		return r, fmt.Errorf("%w: id: %w", events.ErrMalformed, err)
+	}
+	if r.OrderID, err = uuid.Parse(orderID); err != nil {
+		return r, fmt.Errorf("%w: order_id: %w", events.ErrMalformed, err)
+	}
+	return r, nil
+}

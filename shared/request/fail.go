@@ -1,0 +1,32 @@
+package request
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/gin-gonic/gin"
+
+	"gozon/shared/batch"
+	"gozon/shared/database"
+	"gozon/shared/problem"
+)
+
+// Fail answers c for err: the part of a service's error table that does not
+// depend on its domain. What it does not know is a fault of the shop: 500, logged
+// here and nowhere else.
+func Fail(c *gin.Context, log *slog.Logger, err error) {
+	var p *problem.Problem
+	switch {
+	case errors.As(err, &p):
+	case errors.Is(err, batch.ErrOutcomeUnknown), errors.Is(err, database.ErrCommit):
+		p = problem.OutcomeUnknown("it is not known whether this was done; look before you try again")
+	case errors.Is(err, batch.ErrNotStarted), database.IsUnavailable(err):
+		p = problem.Unavailable("nothing was done; it is safe to try again")
+	default:
+		p = problem.Internal()
+	}
+	if p.Status >= 500 {
+		log.ErrorContext(c.Request.Context(), "request failed", "status", p.Status, "error", err)
+	}
+	problem.Write(c, p)
+}
