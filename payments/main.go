@@ -1,0 +1,103 @@
+// Command payments is the service that keeps the accounts: it tops them up, decides
+// about each order, charges for it and tells orders how that ended.
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"gozon/payments/internal/httpapi"
+	"gozon/payments/internal/messaging"
+	"gozon/payments/internal/payment"
+	"gozon/payments/internal/postgres"
+	"gozon/payments/migrations"
+	"gozon/shared/batch"
+	"gozon/shared/broker"
+	"gozon/shared/database"
+	"gozon/shared/outbox"
+	"gozon/shared/service"
+)
+
+const name = "payments"
+
+type config struct {
+	Service  service.Config
+	Database database.Config
+	Broker   broker.Config
+}
+
+// Validate checks every part.
+func (c *config) Validate() error {
+	return errors.Join(c.Service.Validate(), c.Database.Validate(), c.Broker.Validate())
+}
+
+func main() {
+	var cfg config
+	service.Main(program(&cfg))
+}
+
+func program(cfg *config) service.Program {
+	return service.Program{
+		Name: name, Config: cfg, Frame: &cfg.Service,
+		Serve: func(ctx context.Context, log *slog.Logger) error { return serve(ctx, *cfg, log) },
+		Commands: []service.Command{{
+			Name: "migrate", Usage: "bring the database up to date and end",
+			Run: func(ctx context.Context, _ *slog.Logger) error { return migrate(ctx, *cfg) },
+		}},
+	}
+}
+
+func migrate(ctx context.Context, cfg config) error {
+	pool, _, err := database.Open(cfg.Database)
+	if err != nil {
+		return err
+	}
+	return errors.Join(database.MigrateWhenUp(ctx, pool, postgres.Schema, migrations.FS), pool.Close())
+}
+
+func serve(ctx context.Context, cfg config, log *slog.Logger) error {
+	pool, db, err := database.Open(cfg.Database)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := database.MigrateWhenUp(ctx, pool, postgres.Schema, migrations.FS); err != nil {
+		return err
+	}
+	api, err := service.Listen(ctx, cfg.Service.HTTPAddr)
+	if err != nil {
+		return err
+	}
+	metrics, err := service.Listen(ctx, cfg.Service.MetricsAddr)
+	if err != nil {
+		return errors.Join(err, api.Close())
+	}
+
+	reg, health := service.NewRegistry(), &service.Health{}
+	database.RegisterMetrics(reg, pool, name)
+	publisher := broker.NewPublisher(cfg.Broker.AMQPURL, name+" publisher", log)
+	relay := outbox.NewRelay(postgres.Outbox, pool, publisher, log, reg)
+	payments := payment.NewService(postgres.NewStore(db, relay.Wake))
+	consumer := broker.NewConsumer(cfg.Broker.AMQPURL, name+" consumer", broker.OrdersQueue,
+		messaging.NewHandler(payments, log, reg), log, reg)
+	depositing := batch.New(batch.Options[payment.Deposit, payment.Deposited]{
+		Do: payments.Deposit, IsItem: database.IsData, Max: 256, Timeout: 10 * time.Second, Sizes: batch.NewSizes(reg, "deposit"),
+	})
+	health.Add("database", service.Required, pool.PingContext)
+	health.Add("broker publisher", service.Degrading, publisher.Ready)
+	health.Add("broker consumer", service.Degrading, consumer.Ready)
+	engine := service.NewEngine(log, reg, health)
+	httpapi.Register(engine, depositing, payments, log)
+
+	return service.Run(ctx, log, cfg.Service.DrainTimeout,
+		service.ServeMetrics(metrics, reg),
+		service.Part{Name: "inbox pruner", Run: func(ctx context.Context) error { return postgres.Inbox.RunPruner(ctx, pool, log) }},
+		service.Part{Name: "publisher", Run: publisher.Run},
+		service.Part{Name: "relay", Run: relay.Run},
+		service.Part{Name: "consumer", Run: consumer.Run},
+		service.Part{Name: "depositing", Run: depositing.Run},
+		service.ServeHTTP(api, engine, health),
+	)
+}
