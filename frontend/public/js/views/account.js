@@ -1,0 +1,55 @@
+import { toLiteral } from '../money.js';
+import { fieldWords, kindWords, money } from '../words.js';
+import { byId, onSubmit, setError, setRows, setText, setTime } from './dom.js';
+
+const SIGNS = { top_up: '+', refund: '+', charge: '−' };
+const BALANCES = { unknown: () => '…', none: () => 'No account yet', open: ({ balance }) => money(balance) };
+
+function updateEntry(row, entry) {
+  setTime(row.querySelector('time'), entry.createdAt);
+  setText(row.querySelector('.entry-kind'), kindWords(entry.kind));
+  setText(row.querySelector('.entry-amount'), (SIGNS[entry.kind] ?? '') + money(entry.amount));
+  setText(row.querySelector('.entry-balance'), money(entry.balanceAfter));
+  row.dataset.kind = entry.kind;
+  row.title = entry.orderId && `Order ${entry.orderId}`;
+}
+
+/** Balance, top-up and statement. onTopUp(text) → done?, onStatement(shown), onMore() */
+export function createAccountView({ onTopUp, onStatement, onMore }) {
+  const input = byId('topup-amount');
+  const submit = byId('topup-submit');
+  const balance = byId('balance');
+  const details = byId('statement');
+
+  onSubmit(byId('topup-form'), async (form) => {
+    if (await onTopUp(input.value)) form.reset();
+  });
+  details.addEventListener('toggle', () => onStatement(details.open));
+  byId('entries-more').addEventListener('click', onMore);
+
+  return {
+    update({ account, topUp, statement }) {
+      setText(balance, BALANCES[account.status](account));
+      balance.dataset.account = account.status;
+      balance.dataset.amount = account.status === 'open' ? toLiteral(account.balance) : '';
+
+      setText(submit, account.status === 'none' ? 'Open account' : 'Top up');
+      submit.disabled = topUp.busy;
+      input.readOnly = topUp.busy;
+      const { balance: wrong, ...others } = topUp.errors;
+      setError(byId('topup-amount-error'), wrong && fieldWords('balance', wrong), input);
+      setError(byId('topup-form-error'), otherErrors(others));
+
+      const { items, loaded, nextCursor } = statement;
+      byId('entries').hidden = items.length === 0;
+      byId('entries-empty').hidden = !loaded || items.length > 0;
+      byId('entries-more').hidden = nextCursor === '';
+      setRows(byId('entry-rows'), byId('entry-row'), items, (entry) => entry.seq, updateEntry);
+    },
+  };
+}
+
+/** What is wrong with a form beyond the fields it shows. */
+export function otherErrors({ form, ...fields }) {
+  return [form, ...Object.entries(fields).map(([field, wrong]) => fieldWords(field, wrong))].filter(Boolean).join(' ');
+}

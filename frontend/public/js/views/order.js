@@ -1,0 +1,42 @@
+import { goods } from '../goods.js';
+import { parse } from '../money.js';
+import { fieldWords, money } from '../words.js';
+import { otherErrors } from './account.js';
+import { byId, onSubmit, setError, setRows, setText } from './dom.js';
+
+/** The form for a new order, and goods that fill it. onPlace({item, price}) → accepted? */
+export function createOrderView({ onPlace }) {
+  const form = byId('order-form');
+  const item = byId('item');
+  const price = byId('price');
+  const submit = byId('order-submit');
+
+  onSubmit(form, async () => {
+    if (await onPlace({ item: item.value, price: price.value })) form.reset();
+  });
+
+  setRows(byId('goods'), byId('good-row'), goods, (good) => good.item, (row, good) => {
+    setText(row.querySelector('.good-item'), good.item);
+    setText(row.querySelector('.good-price'), money(parse(good.price).amount));
+    row.querySelector('button').addEventListener('click', () => {
+      if (item.readOnly) return;
+      item.value = good.item;
+      price.value = good.price;
+      submit.focus();
+    });
+  });
+
+  return {
+    update({ order: { busy, errors } }) {
+      submit.disabled = busy;
+      item.readOnly = busy;
+      price.readOnly = busy;
+      const { item: itemError, price: priceError, ...others } = errors;
+      setError(byId('item-error'), itemError && fieldWords('item', itemError), item);
+      setError(byId('price-error'), priceError && fieldWords('price', priceError), price);
+      setError(byId('order-form-error'), otherErrors(others));
+    },
+    /** Sends what stands in the form, as a click on its button does. */
+    submit: () => form.requestSubmit(),
+  };
+}
