@@ -12,6 +12,8 @@ declare -A official=([postgres]=postgres:17 [rabbitmq]=rabbitmq:4.0-management [
 declare -A standin=([postgres]=gozon-standin/postgres:17 [rabbitmq]=gozon-standin/rabbitmq:4.0 [nginx]=gozon-standin/nginx:1.26 [golang]=gozon-standin/golang:1.26 [browser]=gozon-standin/browser:1)
 base=gozon-standin/base:trixie
 
+touch .env
+
 say() { printf '%s\n' "$*" >&2; }
 
 recipe() { # the hash of all that a stand-in is made of
@@ -27,43 +29,46 @@ has() { # has IMAGE RECIPE
 }
 
 make_base() {
-	[ -n "${tar:-}" ] && return
-	tar=$(mktemp -d)/base.tar
-	trap 'rm -rf "$(dirname "$tar")"' EXIT
+	docker image inspect "$base" >/dev/null 2>&1 && return
 	if ! command -v mmdebstrap >/dev/null; then
 		say 'installing mmdebstrap, which makes the stand-ins'
 		sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
 		$sudo apt-get update -qq
 		$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mmdebstrap >/dev/null
 	fi
-	mmdebstrap --quiet --variant=minbase --include=ca-certificates trixie "$tar"
-	docker image inspect "$base" >/dev/null 2>&1 || docker import "$tar" "$base" >/dev/null
+	mmdebstrap --quiet --variant=minbase --include=ca-certificates trixie - | docker import - "$base" >/dev/null
 }
 
 make_golang() { # the base, this machine's Go, and the authorities that this machine trusts
-	local root layer
-	root=$(go env GOROOT) layer="$(dirname "$tar")/go.tar"
-	cp "$tar" "$layer"
-	tar --append -f "$layer" --exclude=./test --transform 's,^\.,./usr/local/go,' -C "$root" .
-	tar --append -f "$layer" --transform 's,^\.,./etc/ssl/certs,' -C /etc/ssl/certs ./ca-certificates.crt
-	docker import -c 'ENV GOPATH=/go PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
-		-c "LABEL gozon.recipe=$2" "$layer" "$1" >/dev/null
-	rm -f "$layer"
+	local container tar
+	tar=$(mktemp)
+	container=$(docker create "$base" true)
+	docker export -o "$tar" "$container"
+	docker rm "$container" >/dev/null
+	tar --append -f "$tar" --exclude=./test --transform 's,^\.,usr/local/go,' -C "$(go env GOROOT)" .
+	tar --append -f "$tar" --transform 's,^\.,usr/local/share,' -C /etc/ssl/certs ./ca-certificates.crt
+	docker import -c 'ENV GOPATH=/go SSL_CERT_FILE=/usr/local/share/ca-certificates.crt PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
+		-c "LABEL gozon.recipe=$2" "$tar" "$1" >/dev/null
+	rm -f "$tar"
 }
 
 make_standin() { # make_standin NAME
-	local image=${standin[$1]} want
+	local image=${standin[$1]} want log
 	want=$(recipe "$1")
 	has "$image" "$want" && return
 	say "no registry gives ${official[$1]}: making the stand-in $image from Debian packages"
-	if [ "$1" = golang ] || ! docker image inspect "$base" >/dev/null 2>&1; then make_base; fi
+	make_base
 	if [ "$1" = golang ]; then
 		make_golang "$image" "$want"
-	else
-		DOCKER_BUILDKIT=0 docker build -q --label "gozon.recipe=$want" -t "$image" "deploy/images/$1" 2>&1 >/dev/null |
-			grep -v -i -e buildx -e buildkit -e 'legacy builder' -e '^$' >&2 || true
-		has "$image" "$want" || { say "the stand-in $image could not be made"; exit 1; }
+		return
 	fi
+	log=$(mktemp)
+	if ! DOCKER_BUILDKIT=0 docker build --label "gozon.recipe=$want" -t "$image" "deploy/images/$1" >"$log" 2>&1; then
+		tail -n 40 "$log" >&2
+		say "the stand-in $image could not be made"
+		return 1
+	fi
+	rm -f "$log"
 }
 
 pids=()
@@ -81,10 +86,10 @@ for name in "$@"; do
 	*) continue ;; # the user's own
 	esac
 	# The first makes the base; after that they do not need each other.
-	if [ "$name" = golang ] || ! docker image inspect "$base" >/dev/null 2>&1; then
-		make_standin "$name"
-	else
+	if docker image inspect "$base" >/dev/null 2>&1; then
 		make_standin "$name" & pids+=($!)
+	else
+		make_standin "$name"
 	fi
 	grep -q "^$var=" .env 2>/dev/null || echo "$var=${standin[$name]}" >> .env
 done

@@ -20,7 +20,7 @@ CREATE TABLE payments.payments (
 
 -- Both legs of each movement of money, numbered within the account.
 CREATE TABLE payments.entries (
-    user_id       bigint      NOT NULL REFERENCES payments.accounts (user_id),
+    user_id       bigint      NOT NULL,
     seq           bigint      NOT NULL CHECK (seq > 0),
     kind          text        NOT NULL,
     debit         text        NOT NULL,

@@ -102,22 +102,33 @@ func OutcomeUnknown(detail string) *Problem {
 	return newProblem(http.StatusGatewayTimeout, "outcome-unknown", "Outcome unknown", detail)
 }
 
-// Write answers c with p and ends its handler chain. The request id is taken
-// from the answer's own header.
+// BadGatewayUnknown: the service behind broke off after the request was sent, so
+// what it asked for may or may not have been done (502).
+func BadGatewayUnknown(detail string) *Problem {
+	return newProblem(http.StatusBadGateway, "outcome-unknown", "Outcome unknown", detail)
+}
+
+// Write answers c with p and ends its handler chain.
 func Write(c *gin.Context, p *Problem) {
 	c.Abort()
-	if c.Writer.Written() {
+	WriteTo(c.Writer, p)
+}
+
+// WriteTo answers with p. The request id is taken from the answer's own header.
+func WriteTo(w gin.ResponseWriter, p *Problem) {
+	if w.Written() {
 		return // too late for another answer; the client sees a cut one
 	}
 	q := *p
-	q.RequestID = c.Writer.Header().Get("X-Request-Id")
+	q.RequestID = w.Header().Get("X-Request-Id")
 	body, err := json.Marshal(q)
 	if err != nil {
-		c.Status(q.Status)
-		return
+		panic(err) // a struct of strings and an int always encodes
 	}
 	if q.Status == http.StatusServiceUnavailable {
-		c.Header("Retry-After", "1")
+		w.Header().Set("Retry-After", "1")
 	}
-	c.Data(q.Status, ContentType, body)
+	w.Header().Set("Content-Type", ContentType)
+	w.WriteHeader(q.Status)
+	_, _ = w.Write(body) // the client is gone, or it has it
 }

@@ -1,0 +1,78 @@
+// Command gateway is the shop's single entry: it passes requests on to the services
+// and hides how many of them there are and where.
+//
+//	request ─► body read (≤ limit) ─► route by first path segment ─► replica with the fewest requests in hand ─► service
+//
+// What a fault does:
+//
+//	a replica cannot be connected to     put aside for a moment, the next one is tried: nothing was sent
+//	no replica can be connected to       502, safe to try again
+//	broken after the request was sent    GET, HEAD: another replica is tried once; others: 502, outcome unknown
+//	no answer in time                    504, outcome unknown
+//	the client goes away                 the request to the service is cancelled
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"gozon/shared/service"
+)
+
+type config struct {
+	Service         service.Config
+	Routes          routes        `env:"ROUTES,notEmpty" usage:"prefix=service URL, comma separated: /orders=http://orders:8080,/accounts=http://payments:8080"`
+	UpstreamTimeout time.Duration `env:"UPSTREAM_TIMEOUT" envDefault:"10s" usage:"how long a service may take to begin its answer"`
+	MaxBodyBytes    int64         `env:"MAX_BODY_BYTES" envDefault:"65536" usage:"largest request body, in bytes"`
+	ResolveEvery    time.Duration `env:"RESOLVE_EVERY" envDefault:"2s" usage:"how often the replicas of a service are looked up"`
+}
+
+// Validate reports every value that cannot work.
+func (c *config) Validate() error {
+	errs := []error{c.Service.Validate()}
+	for name, d := range map[string]time.Duration{"UPSTREAM_TIMEOUT": c.UpstreamTimeout, "RESOLVE_EVERY": c.ResolveEvery} {
+		if d <= 0 {
+			errs = append(errs, fmt.Errorf("%s is %s: it must be positive", name, d))
+		}
+	}
+	if c.MaxBodyBytes <= 0 {
+		errs = append(errs, fmt.Errorf("MAX_BODY_BYTES is %d: it must be positive", c.MaxBodyBytes))
+	}
+	return errors.Join(errs...)
+}
+
+func main() {
+	var cfg config
+	service.Main(service.Program{
+		Name: "gateway", Config: &cfg, Frame: &cfg.Service,
+		Serve: func(ctx context.Context, log *slog.Logger) error { return serve(ctx, cfg, log) },
+	})
+}
+
+func serve(ctx context.Context, cfg config, log *slog.Logger) error {
+	api, err := service.Listen(ctx, cfg.Service.HTTPAddr)
+	if err != nil {
+		return err
+	}
+	metrics, err := service.Listen(ctx, cfg.Service.MetricsAddr)
+	if err != nil {
+		return errors.Join(err, api.Close())
+	}
+	reg, health := service.NewRegistry(), &service.Health{}
+	engine := service.NewEngine(log, reg, health)
+	observed := newMetrics(reg)
+	parts := []service.Part{service.ServeMetrics(metrics, reg)}
+	for _, r := range cfg.Routes {
+		up := newUpstream(r.target, net.DefaultResolver.LookupNetIP, observed)
+		health.Add(up.name, service.Degrading, up.ready)
+		register(engine, r, newProxy(up, cfg.UpstreamTimeout, log, observed), cfg.MaxBodyBytes)
+		parts = append(parts, service.Part{Name: "resolver of " + up.name, Run: func(ctx context.Context) error {
+			return up.run(ctx, cfg.ResolveEvery, log)
+		}})
+	}
+	return service.Run(ctx, log, cfg.Service.DrainTimeout, append(parts, service.ServeHTTP(api, engine, health))...)
+}

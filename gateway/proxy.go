@@ -1,0 +1,149 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gozon/shared/problem"
+	"gozon/shared/service"
+)
+
+// statusClientGone is what is counted for a client that did not wait (nginx's 499).
+const statusClientGone = 499
+
+type metrics struct {
+	retries  *prometheus.CounterVec
+	failures *prometheus.CounterVec
+	replicas *prometheus.GaugeVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "upstream_retries_total", Help: "Requests that were sent to another replica.",
+		}, []string{"service"}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "upstream_failures_total", Help: "Requests that a service did not answer, by kind.",
+		}, []string{"service", "kind"}),
+		replicas: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "upstream_replicas", Help: "Replicas of a service that are known.",
+		}, []string{"service"}),
+	}
+	reg.MustRegister(m.retries, m.failures, m.replicas)
+	return m
+}
+
+// newProxy passes requests on to a service. An answer of unknown length, such as an
+// event stream, passes through unbuffered.
+func newProxy(u *upstream, timeout time.Duration, log *slog.Logger, m *metrics) *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = "http", u.name
+			r.Out.Host = r.In.Host
+			r.SetXForwarded()
+		},
+		Transport: &balancer{upstream: u, metrics: m, next: &http.Transport{
+			DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
+			MaxIdleConns:          0, // no limit in all, so that services do not take connections from each other
+			MaxIdleConnsPerHost:   512,
+			IdleConnTimeout:       time.Minute, // shorter than the services keep theirs
+			ResponseHeaderTimeout: timeout,
+			DisableCompression:    true, // the client's own Accept-Encoding passes
+		}},
+		BufferPool: &bufferPool{},
+		ErrorLog:   slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ModifyResponse: func(r *http.Response) error {
+			r.Header.Del(service.RequestIDHeader) // it is in the answer already
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			answerFailure(w, r, err, u, log, m)
+		},
+	}
+}
+
+func answerFailure(w http.ResponseWriter, r *http.Request, err error, u *upstream, log *slog.Logger, m *metrics) {
+	c, _ := w.(gin.ResponseWriter)
+	fail := func(kind string, p *problem.Problem) {
+		m.failures.WithLabelValues(u.name, kind).Inc()
+		log.WarnContext(r.Context(), "request not answered", "service", u.name, "kind", kind, "error", err)
+		problem.WriteTo(c, p)
+	}
+	var dial *net.OpError
+	var timeout net.Error
+	switch {
+	case r.Context().Err() != nil:
+		m.failures.WithLabelValues(u.name, "client_gone").Inc()
+		w.WriteHeader(statusClientGone)
+	case errors.Is(err, errNoReplica), errors.As(err, &dial) && dial.Op == "dial":
+		fail("unreachable", problem.BadGateway("the service cannot be reached; nothing was done, it is safe to try again"))
+	case errors.As(err, &timeout) && timeout.Timeout():
+		fail("timeout", problem.OutcomeUnknown("the service did not answer in time; it is not known whether this was done"))
+	case safe(r.Method):
+		fail("broken", problem.BadGateway("the service broke off; it is safe to try again"))
+	default:
+		fail("broken", problem.BadGatewayUnknown("the service broke off; it is not known whether this was done"))
+	}
+}
+
+func safe(method string) bool { return method == http.MethodGet || method == http.MethodHead }
+
+// balancer sends each request to a replica, and to another one when that is safe.
+type balancer struct {
+	upstream *upstream
+	metrics  *metrics
+	next     http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
+	var tried []*replica
+	var lastErr error = errNoReplica
+	broken := false
+	for {
+		rep := b.upstream.pick(tried)
+		if rep == nil {
+			return nil, lastErr
+		}
+		if len(tried) > 0 {
+			b.metrics.retries.WithLabelValues(b.upstream.name).Inc()
+			if r.GetBody != nil {
+				body, err := r.GetBody()
+				if err != nil {
+					return nil, lastErr
+				}
+				r.Body = body
+			}
+		}
+		tried = append(tried, rep)
+		r.URL.Host = rep.addr
+		rep.inFlight.Add(1)
+		resp, err := b.next.RoundTrip(r)
+		if err == nil {
+			resp.Body = &counted{ReadCloser: resp.Body, replica: rep}
+			return resp, nil
+		}
+		rep.inFlight.Add(-1)
+		lastErr = err
+		var op *net.OpError
+		var timeout net.Error
+		switch {
+		case r.Context().Err() != nil:
+			return nil, err
+		case errors.As(err, &op) && op.Op == "dial": // nothing was sent: safe for every method
+			b.upstream.failed(rep)
+		case errors.As(err, &timeout) && timeout.Timeout(), !safe(r.Method), broken:
+			return nil, err
+		default: // broke off before an answer: a read may be tried once more
+			broken = true
+			b.upstream.failed(rep)
+		}
+	}
+}
