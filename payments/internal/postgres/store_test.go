@@ -1,0 +1,32 @@
+package postgres_test
+
+import (
+	"database/sql"
+	"os"
+	"testing"
+
+	"gozon/payments/internal/postgres"
+	"gozon/payments/migrations"
+	"gozon/shared/containertest"
+	"gozon/shared/databasetest"
+	"gozon/shared/inboxtest"
+	"gozon/shared/outboxtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
+
+func open(t testing.TB) *sql.DB {
+	t.Helper()
+	pool, _ := databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
+	return pool
+}
+
+func TestOutbox(t *testing.T) {
+	t.Parallel()
+	outboxtest.Run(t, postgres.Outbox, open)
+}
+
+func TestInbox(t *testing.T) {
+	t.Parallel()
+	inboxtest.Run(t, postgres.Inbox, open)
+}

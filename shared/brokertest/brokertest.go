@@ -1,0 +1,174 @@
+// Package brokertest gives tests a real RabbitMQ and a virtual host of its own for
+// each test.
+package brokertest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+	"github.com/testcontainers/testcontainers-go"
+	"github.com/testcontainers/testcontainers-go/wait"
+
+	"gozon/shared/broker"
+	"gozon/shared/containertest"
+	"gozon/shared/events"
+)
+
+const (
+	user = "gozon"
+	port = 5672
+)
+
+var shared = containertest.NewShared(start)
+
+func start() (*containertest.Container, error) {
+	return containertest.Start(testcontainers.ContainerRequest{
+		Image:        containertest.Image("RABBITMQ_IMAGE", "rabbitmq:4.0-management"),
+		Hostname:     "rabbitmq",
+		Env:          map[string]string{"RABBITMQ_DEFAULT_USER": user, "RABBITMQ_DEFAULT_PASS": user},
+		ExposedPorts: []string{"15672/tcp"},
+		WaitingFor:   wait.ForAll(wait.ForLog("Server startup complete"), wait.ForListeningPort("5672/tcp")).WithDeadline(2 * time.Minute),
+	}, port)
+}
+
+// Broker is a virtual host.
+type Broker struct {
+	vhost  string
+	server *containertest.Container
+}
+
+// New makes an empty virtual host in the container that the package shares.
+func New(t testing.TB) *Broker {
+	t.Helper()
+	return create(t, shared.Get(t))
+}
+
+// Own makes a virtual host in a container of its own, for a test that kills it.
+func Own(t testing.TB) (*Broker, *containertest.Container) {
+	t.Helper()
+	c := containertest.Own(t, start)
+	return create(t, c), c
+}
+
+func create(t testing.TB, c *containertest.Container) *Broker {
+	t.Helper()
+	b := &Broker{vhost: uuid.NewString(), server: c}
+	b.manage(t, http.MethodPut, "vhosts/"+b.vhost, nil, nil)
+	b.manage(t, http.MethodPut, "permissions/"+b.vhost+"/"+user, map[string]string{"configure": ".*", "write": ".*", "read": ".*"}, nil)
+	return b
+}
+
+// URL is the address of the virtual host.
+func (b *Broker) URL() string {
+	return (&url.URL{Scheme: "amqp", User: url.UserPassword(user, user), Host: b.server.Addr, Path: "/" + b.vhost}).String()
+}
+
+// manage calls the management API.
+func (b *Broker) manage(t testing.TB, method, path string, in, out any) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	endpoint, err := b.server.PortEndpoint(ctx, "15672/tcp", "http")
+	require.NoError(t, err)
+	body, err := json.Marshal(in)
+	require.NoError(t, err)
+	req, err := http.NewRequestWithContext(ctx, method, endpoint+"/api/"+path, bytes.NewReader(body))
+	require.NoError(t, err)
+	req.SetBasicAuth(user, user)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Less(t, resp.StatusCode, 300, "%s %s: %s", method, path, resp.Status)
+	if out != nil {
+		require.NoError(t, json.NewDecoder(resp.Body).Decode(out))
+	}
+}
+
+// DropConnections closes every connection to the virtual host, from the broker's side.
+func (b *Broker) DropConnections(t testing.TB) int {
+	t.Helper()
+	var all []struct{ Name, Vhost string }
+	b.manage(t, http.MethodGet, "connections", nil, &all)
+	dropped := 0
+	for _, c := range all {
+		if c.Vhost == b.vhost {
+			b.manage(t, http.MethodDelete, "connections/"+url.PathEscape(c.Name), nil, nil)
+			dropped++
+		}
+	}
+	return dropped
+}
+
+// Channel opens a plain channel for the test itself.
+func (b *Broker) Channel(t testing.TB) *amqp.Channel {
+	t.Helper()
+	conn, err := amqp.DialConfig(b.URL(), amqp.Config{Dial: func(network, addr string) (net.Conn, error) {
+		return amqp.DefaultDial(5*time.Second)(network, addr)
+	}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() }) // the test may have killed the broker
+	ch, err := conn.Channel()
+	require.NoError(t, err)
+	return ch
+}
+
+// Publish sends a body to the shop's exchange, as a stranger would: it need not be an event.
+func (b *Broker) Publish(t testing.TB, key string, body []byte) {
+	t.Helper()
+	ch := b.Channel(t)
+	require.NoError(t, ch.Confirm(false))
+	c, err := ch.PublishWithDeferredConfirmWithContext(t.Context(), broker.Exchange, key, false, false, amqp.Publishing{Body: body})
+	require.NoError(t, err)
+	acked, err := c.WaitContext(t.Context())
+	require.NoError(t, err)
+	require.True(t, acked)
+}
+
+// PublishEvent sends an event in an envelope of the given id.
+func (b *Broker) PublishEvent(t testing.TB, id uuid.UUID, e events.Event) {
+	t.Helper()
+	data, err := json.Marshal(e)
+	require.NoError(t, err)
+	body, err := json.Marshal(events.Envelope{
+		SpecVersion: "1.0", ID: id.String(), Source: "test", Type: e.EventType(), Subject: e.EventSubject(),
+		Time: time.Now().UTC(), DataContentType: "application/json", Data: data,
+	})
+	require.NoError(t, err)
+	b.Publish(t, e.EventType(), body)
+}
+
+// Depth is the number of messages in a queue, those with consumers included.
+func (b *Broker) Depth(t testing.TB, queue string) int {
+	t.Helper()
+	q, err := b.Channel(t).QueueDeclarePassive(queue, true, false, false, false, nil)
+	require.NoError(t, err)
+	return q.Messages
+}
+
+// Get takes one message from a queue and acks it, waiting for it until the test's deadline.
+func (b *Broker) Get(t testing.TB, queue string) amqp.Delivery {
+	t.Helper()
+	var got amqp.Delivery
+	ch := b.Channel(t)
+	require.Eventually(t, func() bool {
+		d, ok, err := ch.Get(queue, true)
+		got = d
+		return err == nil && ok
+	}, 20*time.Second, 20*time.Millisecond, "no message in %s", queue)
+	return got
+}
+
+// String names the virtual host in logs.
+func (b *Broker) String() string { return fmt.Sprintf("vhost %s", strings.Split(b.vhost, "-")[0]) }

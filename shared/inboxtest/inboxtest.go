@@ -1,0 +1,154 @@
+// Package inboxtest holds a service's inbox table, as its own migrations made it,
+// to the contract of package inbox.
+package inboxtest
+
+import (
+	"context"
+	"database/sql"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gozon/shared/inbox"
+)
+
+// Run runs the contract; open gives a migrated database of its own to each test.
+func Run(t *testing.T, in inbox.Inbox, open func(testing.TB) *sql.DB) {
+	t.Helper()
+	for name, test := range map[string]func(*testing.T, *bench){
+		"an id is claimed once":                                once,
+		"a claim that was rolled back never was":               rolledBack,
+		"a batch may mix old, new and doubled ids":             mixed,
+		"of many concurrent claims of one id exactly one wins": raced,
+		"crossing batches do not deadlock":                     crossed,
+		"pruning forgets the old and keeps the young":          pruned,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, &bench{inbox: in, db: open(t)})
+		})
+	}
+}
+
+type bench struct {
+	inbox inbox.Inbox
+	db    *sql.DB
+}
+
+func id(t *testing.T) uuid.UUID {
+	t.Helper()
+	id, err := uuid.NewV7()
+	require.NoError(t, err)
+	return id
+}
+
+// claim claims in a transaction of its own and says which were fresh.
+func (b *bench) claim(ctx context.Context, commit bool, ids ...uuid.UUID) (map[uuid.UUID]bool, error) {
+	tx, err := b.db.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit this does nothing
+	fresh, err := b.inbox.Claim(ctx, tx, ids...)
+	if err != nil || !commit {
+		return fresh, err
+	}
+	return fresh, tx.Commit()
+}
+
+func once(t *testing.T, b *bench) {
+	a := id(t)
+	fresh, err := b.claim(t.Context(), true, a)
+	require.NoError(t, err)
+	require.True(t, fresh[a])
+	fresh, err = b.claim(t.Context(), true, a)
+	require.NoError(t, err)
+	require.Empty(t, fresh)
+}
+
+func rolledBack(t *testing.T, b *bench) {
+	a := id(t)
+	_, err := b.claim(t.Context(), false, a)
+	require.NoError(t, err)
+	fresh, err := b.claim(t.Context(), true, a)
+	require.NoError(t, err)
+	require.True(t, fresh[a])
+}
+
+func mixed(t *testing.T, b *bench) {
+	old, one, two := id(t), id(t), id(t)
+	_, err := b.claim(t.Context(), true, old)
+	require.NoError(t, err)
+	fresh, err := b.claim(t.Context(), true, two, old, one, two)
+	require.NoError(t, err)
+	require.Equal(t, map[uuid.UUID]bool{one: true, two: true}, fresh)
+	fresh, err = b.claim(t.Context(), true)
+	require.NoError(t, err)
+	require.Empty(t, fresh)
+}
+
+func raced(t *testing.T, b *bench) {
+	a := id(t)
+	var wins atomic.Int32
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			fresh, err := b.claim(t.Context(), true, a)
+			if err == nil && fresh[a] {
+				wins.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	require.EqualValues(t, 1, wins.Load())
+}
+
+func crossed(t *testing.T, b *bench) {
+	ids := make([]uuid.UUID, 200)
+	for i := range ids {
+		ids[i] = id(t)
+	}
+	backwards := make([]uuid.UUID, len(ids))
+	for i := range ids {
+		backwards[len(ids)-1-i] = ids[i]
+	}
+	errs := make([]error, 8)
+	var wins atomic.Int32
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			order := ids
+			if i%2 == 1 {
+				order = backwards
+			}
+			var fresh map[uuid.UUID]bool
+			fresh, errs[i] = b.claim(t.Context(), true, order...)
+			wins.Add(int32(len(fresh))) //nolint:gosec // at most 200
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+	require.EqualValues(t, len(ids), wins.Load())
+}
+
+func pruned(t *testing.T, b *bench) {
+	old, young := id(t), id(t)
+	past := time.Now().Add(-inbox.Retention - time.Hour).UnixMilli()
+	for i := range 6 { // the time of a UUIDv7 is its first 48 bits
+		old[i] = byte(past >> (40 - 8*i))
+	}
+	_, err := b.claim(t.Context(), true, old, young)
+	require.NoError(t, err)
+	n, err := b.inbox.Prune(t.Context(), b.db, time.Now().Add(-inbox.Retention), 100)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, n)
+	fresh, err := b.claim(t.Context(), false, old, young)
+	require.NoError(t, err)
+	require.Equal(t, map[uuid.UUID]bool{old: true}, fresh)
+}
