@@ -1,0 +1,176 @@
+// Command bench measures the shop against PostgreSQL doing the same work without
+// batches, in one run on one machine, and prints one figure a line:
+//
+//	B1  orders a second, from POST through the gateway until all are terminal, as a
+//	    ratio to pgbench running the SQL of the three steps, one commit a step
+//
+// Both run on the same PostgreSQL server with fsync and synchronous_commit on; the
+// shop's queues are quorum queues and every publish is confirmed. The two take
+// turns, so that a machine whose speed drifts does not favour one of them.
+package main
+
+import (
+	"context"
+	_ "embed"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gozon/e2e/load"
+	"gozon/e2e/stack"
+)
+
+//go:embed three_steps.sql
+var threeSteps string
+
+const (
+	connections = 64
+	users       = 10_000
+	balance     = 1_000_000
+)
+
+func main() {
+	rounds := flag.Int("rounds", 3, "how often the two take turns")
+	orders := flag.Int("orders", 20_000, "orders in one round")
+	verbose := flag.Bool("v", false, "show what compose prints")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, *rounds, *orders, *verbose)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, rounds, orders int, verbose bool) (err error) {
+	log := io.Discard
+	if verbose {
+		log = os.Stderr
+	}
+	out := os.Stdout
+	s, err := stack.Up(ctx, stack.Options{Project: "gozon-bench", Log: log, Env: []string{"LOG_LEVEL=warn"}})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if down := s.Down(context.WithoutCancel(ctx)); err == nil {
+			err = down
+		}
+	}()
+	// On Linux the load goes to the gateway's own address: the engine's port
+	// forwarder would otherwise be a good part of what is measured.
+	base := s.API
+	if gateway, err := s.Containers(ctx, "gateway"); err == nil && len(gateway) == 1 && reachable(ctx, gateway[0].IP) {
+		base = "http://" + gateway[0].IP + ":8080"
+	}
+	client := load.NewClient(base, connections)
+	if err := client.OpenAccounts(ctx, users, balance); err != nil {
+		return err
+	}
+	if err := prepare(ctx, s); err != nil {
+		return err
+	}
+	if _, err := shop(ctx, s, client, orders/4); err != nil { // warm-up
+		return err
+	}
+	var ratios []float64
+	for i := range rounds {
+		rate, err := shop(ctx, s, client, orders)
+		if err != nil {
+			return err
+		}
+		base, err := pgbench(ctx, s, orders/4)
+		if err != nil {
+			return err
+		}
+		ratios = append(ratios, rate/base)
+		fmt.Fprintf(out, "round %d: shop %.0f orders/s, pgbench %.0f orders/s, ratio %.2f\n", i+1, rate, base, rate/base)
+	}
+	slices.Sort(ratios)
+	fmt.Fprintf(out, "B1 %.2f orders/s of the shop over pgbench with one commit a step (median of %d, %.2f to %.2f)\n",
+		ratios[len(ratios)/2], rounds, ratios[0], ratios[len(ratios)-1])
+	return nil
+}
+
+func reachable(ctx context.Context, ip string) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	status, _, err := load.NewClient("http://"+ip+":8080", 1).Post(ctx, "/", nil)
+	return err == nil && status != 0
+}
+
+// shop places orders and waits until all are terminal; it returns orders a second.
+func shop(ctx context.Context, s *stack.Stack, c *load.Client, n int) (float64, error) {
+	var placed load.Orders
+	start := time.Now()
+	if err := c.Place(ctx, connections, users, n, true, &placed); err != nil {
+		return 0, err
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		left, err := s.SQL(ctx, "SELECT count(*) FROM orders.orders WHERE status = 'NEW'")
+		if err != nil {
+			return 0, err
+		}
+		if left == "0" {
+			return float64(n) / time.Since(start).Seconds(), nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// prepare gives pgbench tables of its own, made like the shop's, with the same accounts.
+func prepare(ctx context.Context, s *stack.Stack) error {
+	_, err := s.SQL(ctx, `CREATE SCHEMA bench;
+		CREATE TABLE bench.orders (LIKE orders.orders INCLUDING ALL);
+		CREATE TABLE bench.orders_outbox (LIKE orders.outbox INCLUDING ALL);
+		CREATE TABLE bench.orders_inbox (LIKE orders.inbox INCLUDING ALL);
+		CREATE TABLE bench.accounts (LIKE payments.accounts INCLUDING ALL);
+		CREATE TABLE bench.payments (LIKE payments.payments INCLUDING ALL);
+		CREATE TABLE bench.entries (LIKE payments.entries INCLUDING ALL);
+		CREATE TABLE bench.payments_outbox (LIKE payments.outbox INCLUDING ALL);
+		CREATE TABLE bench.payments_inbox (LIKE payments.inbox INCLUDING ALL);
+		INSERT INTO bench.accounts SELECT * FROM payments.accounts;
+		ANALYZE bench.accounts`)
+	return err
+}
+
+var tps = regexp.MustCompile(`tps = ([0-9.]+)`)
+
+// pgbench runs the three steps for n orders and returns orders a second.
+func pgbench(ctx context.Context, s *stack.Stack, n int) (float64, error) {
+	db, err := s.Containers(ctx, "postgres")
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.CommandContext(ctx, "docker", "exec", "-i", db[0].ID, "pgbench", "-U", "gozon", "-n", "-M", "prepared", //nolint:gosec // fixed words and a container id
+		"-c", strconv.Itoa(connections), "-j", "2", "-t", strconv.Itoa(max(1, n/connections)), "-D", "users="+strconv.Itoa(users), "-f", "/dev/stdin", "gozon")
+	cmd.Stdin = strings.NewReader(threeSteps)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return 0, fmt.Errorf("pgbench: %w: %s", err, out)
+	}
+	m := tps.FindSubmatch(out)
+	if m == nil {
+		return 0, fmt.Errorf("pgbench printed no tps: %s", out)
+	}
+	rate, err := strconv.ParseFloat(string(m[1]), 64)
+	if err != nil {
+		return 0, fmt.Errorf("pgbench: %w", err)
+	}
+	return rate, nil
+}
