@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ApiError, createApi } from '../public/js/api.js';
+import { MAX } from '../public/js/money.js';
+import { order, startPeer } from './peer.js';
+
+async function failure(t, status, body, headers = {}) {
+  const { base } = await startPeer(t, (request, response) => {
+    response.statusCode = status;
+    if (headers['Content-Type']) {
+      response.writeHead(status, headers).end(body);
+      return undefined;
+    }
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+    return body;
+  });
+  return createApi({ base }).placeOrder(1, { item: 'Laptop', price: 100n }).then(
+    () => assert.fail('the call must fail'),
+    (error) => {
+      assert.ok(error instanceof ApiError, error);
+      return error;
+    },
+  );
+}
+
+test('an order goes out exactly and comes back exactly', async (t) => {
+  const { base, requests } = await startPeer(t, () => JSON.stringify(order('a')).replace('1000', '90071992547409.91'));
+  const placed = await createApi({ base }).placeOrder(2 ** 53 - 1, { item: '"7" 1.5', price: MAX });
+  assert.equal(requests[0].method, 'POST');
+  assert.equal(requests[0].url, '/orders/');
+  assert.equal(requests[0].headers['content-type'], 'application/json');
+  assert.equal(requests[0].body, '{"user_id":9007199254740991,"item":"\\"7\\" 1.5","price":90071992547409.91}');
+  assert.deepEqual(placed, {
+    id: 'a', item: 'Laptop', price: MAX, status: 'NEW', reason: '', version: 1, createdAt: '2026-01-01T00:00:00Z',
+  });
+});
+
+test('a problem’s complaints go to their fields', async (t) => {
+  const error = await failure(t, 422, {
+    title: 'Invalid request',
+    detail: 'one or more fields are not acceptable',
+    request_id: 'r-1',
+    errors: [
+      { pointer: '/item', detail: 'must not be empty' },
+      { pointer: '/item', detail: 'must be a string' },
+      { pointer: '/a~1b~0', detail: 'is odd' },
+      { pointer: '/price/0', detail: 'must be a number' },
+    ],
+  });
+  assert.deepEqual(error.fields, { item: 'must not be empty', 'a/b~': 'is odd', price: 'must be a number' });
+  assert.equal(error.message, 'one or more fields are not acceptable');
+  assert.equal(error.requestId, 'r-1');
+  assert.deepEqual([error.status, error.done, error.transient], [422, 'no', false]);
+});
+
+test('complaints without a field become the message', async (t) => {
+  const error = await failure(t, 400, { detail: 'bad', errors: [{ parameter: 'cursor', detail: 'is damaged' }, { pointer: '', detail: 'must be an object' }] });
+  assert.deepEqual(error.fields, {});
+  assert.equal(error.message, 'cursor is damaged; must be an object');
+});
+
+test('what is known about a failed call follows its status', async (t) => {
+  const cases = [[400, 'no', false], [409, 'no', false], [413, 'no', false], [429, 'no', true], [503, 'no', true], [500, 'unknown', true], [502, 'unknown', true], [504, 'unknown', true]];
+  for (const [status, done, transient] of cases) {
+    const error = await failure(t, status, { detail: 'so it is' });
+    assert.deepEqual([error.status, error.done, error.transient, error.message], [status, done, transient, 'so it is']);
+  }
+});
+
+test('an answer that is no problem document still says its status', async (t) => {
+  const html = await failure(t, 502, '<h1>Bad Gateway</h1>', { 'Content-Type': 'text/html', 'X-Request-Id': 'r-2' });
+  assert.deepEqual([html.message, html.requestId, html.done], ['the shop answered 502', 'r-2', 'unknown']);
+  const cut = await failure(t, 500, '{"detail": "cu', { 'Content-Type': 'application/problem+json' });
+  assert.equal(cut.message, 'the shop answered 500');
+  const odd = await failure(t, 422, { errors: { item: 'no list' } });
+  assert.deepEqual([odd.message, odd.fields], ['the shop answered 422', {}]);
+});
+
+test('without an answer, nobody knows what happened', async (t) => {
+  const silent = await startPeer(t, () => undefined);
+  const broken = await startPeer(t, (request) => void request.socket.destroy());
+  const garbled = await startPeer(t, () => '{"id": "a"');
+  const redirecting = await startPeer(t, (request, response) => void response.writeHead(307, { Location: '/elsewhere' }).end());
+  const cases = [[silent, /in time/], [broken, /cannot be reached/], [garbled, /cannot be read/], [redirecting, /cannot be reached/]];
+  for (const [{ base, requests }, message] of cases) {
+    await assert.rejects(createApi({ base, timeout: 300 }).placeOrder(1, { item: 'Laptop', price: 1n }), (error) => {
+      assert.match(error.message, message);
+      assert.deepEqual([error.status, error.done, error.transient], [0, 'unknown', true]);
+      return true;
+    });
+    assert.equal(requests.length, 1, 'a POST is sent once');
+  }
+});
+
+test('no account is an answer, not a failure', async (t) => {
+  const { base, requests } = await startPeer(t, (request, response) => {
+    response.statusCode = 404;
+    return { detail: 'no such account' };
+  });
+  const api = createApi({ base });
+  assert.equal(await api.account(7), null);
+  assert.deepEqual(await api.entries(7), { items: [], nextCursor: '' });
+  await assert.rejects(api.orders(7), { status: 404 });
+  assert.deepEqual(requests.map(({ url }) => url), ['/accounts/7', '/accounts/7/entries?limit=20', '/orders/?user_id=7&limit=20']);
+});
+
+test('a page brings its cursor, which goes back as it came', async (t) => {
+  const { base, requests } = await startPeer(t, () => ({
+    entries: [{ seq: 2, kind: 'charge', amount: 0.5, balance_after: 19.99, order_id: 'a', created_at: 'then' }], next_cursor: 'a+b/c=',
+  }));
+  const api = createApi({ base });
+  const page = await api.entries(1);
+  assert.deepEqual(page, { items: [{ seq: 2, kind: 'charge', amount: 50n, balanceAfter: 1999n, orderId: 'a', createdAt: 'then' }], nextCursor: 'a+b/c=' });
+  await api.entries(1, page.nextCursor);
+  assert.equal(new URL(requests[1].url, base).searchParams.get('cursor'), 'a+b/c=');
+});

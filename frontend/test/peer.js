@@ -1,0 +1,27 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+
+/** A real HTTP server for one test. answer(request, response, body) → JSON to send, or nothing when it answered itself. */
+export async function startPeer(t, answer) {
+  const requests = [];
+  const server = createServer(async (request, response) => {
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    requests.push({ method: request.method, url: request.url, body, headers: request.headers });
+    const sent = await answer(request, response, body);
+    if (sent === undefined) return;
+    response.setHeader('Content-Type', response.statusCode < 400 ? 'application/json' : 'application/problem+json');
+    response.end(typeof sent === 'string' ? sent : JSON.stringify(sent));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { base: `http://127.0.0.1:${server.address().port}`, requests };
+}
+
+export const order = (id, fields = {}) => ({
+  id, user_id: 1, item: 'Laptop', price: 1000, status: 'NEW', version: 1, created_at: '2026-01-01T00:00:00Z', updated_at: '2026-01-01T00:00:00Z', ...fields,
+});
