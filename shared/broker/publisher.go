@@ -78,8 +78,12 @@ func (p *Publisher) Publish(ctx context.Context, messages []events.Envelope) []e
 		return errs
 	}
 	confirms := make([]*amqp.DeferredConfirmation, len(messages))
+	cur.session.socket.cork()
 	for i, m := range messages {
 		confirms[i], errs[i] = cur.send(ctx, m)
+	}
+	if err := cur.session.socket.uncork(); err != nil {
+		cur.session.fail() // and with it every confirm of the batch
 	}
 	for i, c := range confirms {
 		if errs[i] != nil {

@@ -39,10 +39,11 @@ const (
 
 // session is one connection and what tells its end.
 type session struct {
-	conn *rabbitmq.Conn
-	log  rabbitmq.Logger
-	down chan struct{} // closed when the connection is of no more use
-	once sync.Once
+	conn   *rabbitmq.Conn
+	socket *socket // below conn
+	log    rabbitmq.Logger
+	down   chan struct{} // closed when the connection is of no more use
+	once   sync.Once
 }
 
 // fail ends the session; its owner then makes a new one.
@@ -66,7 +67,8 @@ func dial(amqpURL, name string, log *slog.Logger) (*session, error) {
 		if err != nil {
 			return nil, err
 		}
-		return socket{c, s.fail}, nil
+		s.socket = &socket{Conn: c, closed: s.fail}
+		return s.socket, nil
 	}
 	conn, err := rabbitmq.NewConn(amqpURL,
 		rabbitmq.WithConnectionOptionsLogger(s.log),
