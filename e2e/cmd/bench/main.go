@@ -1,11 +1,13 @@
 // Command bench measures the shop against PostgreSQL doing the same work without
-// batches, in one run on one machine, and prints one figure a line:
+// batches, in one run on one machine, and prints one figure a line at its end:
 //
-//	B1  orders a second, from POST through the gateway until all are terminal, as a
-//	    ratio to pgbench running the SQL of the three steps, one commit a step
+//	B1   orders a second, from POST through the gateway until all are terminal, as a
+//	     ratio to pgbench running the SQL of the three steps one by one, one commit a step
+//	B1c  the same against pgbench with as many clients as the load has connections:
+//	     PostgreSQL then commits in groups itself, and has neither HTTP nor a broker to do
 //
-// Both run on the same PostgreSQL server with fsync and synchronous_commit on; the
-// shop's queues are quorum queues and every publish is confirmed. The two take
+// All run on the same PostgreSQL server with fsync and synchronous_commit on; the
+// shop's queues are quorum queues and every publish is confirmed. They take
 // turns, so that a machine whose speed drifts does not favour one of them.
 package main
 
@@ -82,23 +84,32 @@ func run(ctx context.Context, rounds, orders int, verbose bool) (err error) {
 	if _, err := shop(ctx, s, client, orders/4); err != nil { // warm-up
 		return err
 	}
-	var ratios []float64
+	var oneByOne, concurrent []float64
 	for i := range rounds {
 		rate, err := shop(ctx, s, client, orders)
 		if err != nil {
 			return err
 		}
-		base, err := pgbench(ctx, s, orders/4)
+		single, err := pgbench(ctx, s, 1, orders/4)
 		if err != nil {
 			return err
 		}
-		ratios = append(ratios, rate/base)
-		fmt.Fprintf(out, "round %d: shop %.0f orders/s, pgbench %.0f orders/s, ratio %.2f\n", i+1, rate, base, rate/base)
+		many, err := pgbench(ctx, s, connections, orders/4)
+		if err != nil {
+			return err
+		}
+		oneByOne, concurrent = append(oneByOne, rate/single), append(concurrent, rate/many)
+		fmt.Fprintf(out, "round %d: shop %.0f orders/s, pgbench one by one %.0f, with %d clients %.0f\n", i+1, rate, single, connections, many)
 	}
-	slices.Sort(ratios)
-	fmt.Fprintf(out, "B1 %.2f orders/s of the shop over pgbench with one commit a step (median of %d, %.2f to %.2f)\n",
-		ratios[len(ratios)/2], rounds, ratios[0], ratios[len(ratios)-1])
+	figure(out, "B1", oneByOne, "orders/s of the shop over pgbench doing the three steps one by one")
+	figure(out, "B1c", concurrent, fmt.Sprintf("orders/s of the shop over pgbench doing them with %d clients", connections))
 	return nil
+}
+
+// figure prints the median of the rounds' ratios, and how far they lie apart.
+func figure(w io.Writer, name string, ratios []float64, what string) {
+	slices.Sort(ratios)
+	fmt.Fprintf(w, "%s %.2f %s (median of %d, %.2f to %.2f)\n", name, ratios[len(ratios)/2], what, len(ratios), ratios[0], ratios[len(ratios)-1])
 }
 
 func reachable(ctx context.Context, ip string) bool {
@@ -152,13 +163,13 @@ func prepare(ctx context.Context, s *stack.Stack) error {
 var tps = regexp.MustCompile(`tps = ([0-9.]+)`)
 
 // pgbench runs the three steps for n orders and returns orders a second.
-func pgbench(ctx context.Context, s *stack.Stack, n int) (float64, error) {
+func pgbench(ctx context.Context, s *stack.Stack, clients, n int) (float64, error) {
 	db, err := s.Containers(ctx, "postgres")
 	if err != nil {
 		return 0, err
 	}
 	cmd := exec.CommandContext(ctx, "docker", "exec", "-i", db[0].ID, "pgbench", "-U", "gozon", "-n", "-M", "prepared", //nolint:gosec // fixed words and a container id
-		"-c", strconv.Itoa(connections), "-j", "2", "-t", strconv.Itoa(max(1, n/connections)), "-D", "users="+strconv.Itoa(users), "-f", "/dev/stdin", "gozon")
+		"-c", strconv.Itoa(clients), "-j", strconv.Itoa(min(2, clients)), "-t", strconv.Itoa(max(1, n/clients)), "-D", "users="+strconv.Itoa(users), "-f", "/dev/stdin", "gozon")
 	cmd.Stdin = strings.NewReader(threeSteps)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
