@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,45 +59,70 @@ func (c *Client) OpenAccounts(ctx context.Context, users, balance int) error {
 	})
 }
 
-// Orders says what became of a number of POST /orders/.
+// Orders says what became of the orders that were placed. It is safe for concurrent use.
 type Orders struct {
 	mu       sync.Mutex
-	Accepted []string // ids of those that were answered with 201
-	Refused  atomic.Int64
-	Failed   atomic.Int64 // no answer, or one of 5xx: outcome unknown or not done
+	accepted []string
+	Failed   atomic.Int64 // not accepted: not done, or of unknown outcome
 }
 
-// Place places n orders of 1 from random users of 1 … users over the connections,
-// each connection one after the other. It goes on through failures when steady is
-// false, and stops at the first when it is true.
-func (c *Client) Place(ctx context.Context, connections, users, n int, steady bool, into *Orders) error {
-	return each(ctx, connections, n, func(int) error {
-		body := fmt.Appendf(nil, `{"user_id":%d,"item":"Book","price":1}`, 1+rand.IntN(users)) //nolint:gosec // a load needs no secret numbers
-		status, answer, err := c.Post(ctx, "/orders/", body)
-		switch {
-		case err == nil && status == http.StatusCreated:
-			var o struct{ ID string }
-			if err := json.Unmarshal(answer, &o); err != nil {
-				return fmt.Errorf("answer: %w", err)
+// Accepted are the ids of the orders that were answered with 201.
+func (o *Orders) Accepted() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.accepted)
+}
+
+// place places one order of 1 from a random user of 1 … users.
+func (c *Client) place(ctx context.Context, users int, into *Orders) error {
+	body := fmt.Appendf(nil, `{"user_id":%d,"item":"Book","price":1}`, 1+rand.IntN(users)) //nolint:gosec // a load needs no secret numbers
+	status, answer, err := c.Post(ctx, "/orders/", body)
+	if err == nil && status != http.StatusCreated {
+		err = fmt.Errorf("order not accepted: %d %s", status, answer)
+	}
+	var o struct{ ID string }
+	if err == nil {
+		err = json.Unmarshal(answer, &o)
+	}
+	if err != nil {
+		into.Failed.Add(1)
+		return err
+	}
+	into.mu.Lock()
+	defer into.mu.Unlock()
+	into.accepted = append(into.accepted, o.ID)
+	return nil
+}
+
+// Place places n orders over the connections, each connection one after the other
+// (a closed loop), and stops at the first that is not accepted.
+func (c *Client) Place(ctx context.Context, connections, users, n int, into *Orders) error {
+	return each(ctx, connections, n, func(int) error { return c.place(ctx, users, into) })
+}
+
+// PlaceThroughFaults places orders, each worker one in every pause, until n were
+// accepted. What fails is counted and not tried again: its outcome is unknown.
+func (c *Client) PlaceThroughFaults(ctx context.Context, workers, users, n int, pause time.Duration, into *Orders) error {
+	var accepted atomic.Int64
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			tick := time.NewTicker(pause)
+			defer tick.Stop()
+			for accepted.Load() < int64(n) {
+				if c.place(ctx, users, into) == nil {
+					accepted.Add(1)
+				}
+				select {
+				case <-tick.C:
+				case <-ctx.Done():
+					return
+				}
 			}
-			into.mu.Lock()
-			into.Accepted = append(into.Accepted, o.ID)
-			into.mu.Unlock()
-			return nil
-		case err == nil && status < http.StatusInternalServerError:
-			into.Refused.Add(1)
-			err = fmt.Errorf("order refused: %d %s", status, answer)
-		default:
-			into.Failed.Add(1)
-			if err == nil {
-				err = fmt.Errorf("order failed: %d %s", status, answer)
-			}
-		}
-		if steady {
-			return err
-		}
-		return nil
-	})
+		})
+	}
+	wg.Wait()
+	return ctx.Err()
 }
 
 // each runs fn for 0 … n−1 on a number of workers and returns the first error.

@@ -140,14 +140,14 @@ type Container struct {
 
 // Containers lists the running containers of a service, oldest first.
 func (s *Stack) Containers(ctx context.Context, service string) ([]Container, error) {
-	out, err := docker(ctx, "ps", "-q", "--filter", "label=com.docker.compose.project="+s.Project,
+	out, err := docker(ctx, nil, "ps", "-q", "--filter", "label=com.docker.compose.project="+s.Project,
 		"--filter", "label=com.docker.compose.service="+service)
 	if err != nil {
 		return nil, err
 	}
 	var all []Container
 	for id := range strings.FieldsSeq(out) {
-		line, err := docker(ctx, "inspect", "-f", "{{.State.Pid}}{{range .NetworkSettings.Networks}} {{.IPAddress}}{{end}}", id)
+		line, err := docker(ctx, nil, "inspect", "-f", "{{.State.Pid}}{{range .NetworkSettings.Networks}} {{.IPAddress}}{{end}}", id)
 		if err != nil {
 			return nil, err
 		}
@@ -174,7 +174,7 @@ func (s *Stack) Crash(ctx context.Context, c Container) error {
 	}
 	// The engine runs elsewhere (a virtual machine), or this user may not: a helper
 	// container beside the engine may.
-	image, err := docker(ctx, "inspect", "-f", "{{.Config.Image}}", c.ID)
+	image, err := docker(ctx, nil, "inspect", "-f", "{{.Config.Image}}", c.ID)
 	if err != nil {
 		return err
 	}
@@ -183,13 +183,18 @@ func (s *Stack) Crash(ctx context.Context, c Container) error {
 			image = "postgres:17"
 		}
 	}
-	_, err = docker(ctx, "run", "--rm", "--privileged", "--pid=host", "--entrypoint", "kill", strings.TrimSpace(image), "-9", strconv.Itoa(c.PID))
+	_, err = docker(ctx, nil, "run", "--rm", "--privileged", "--pid=host", "--entrypoint", "kill", strings.TrimSpace(image), "-9", strconv.Itoa(c.PID))
 	return err
 }
 
 // SQL runs a query as the database's administrator and returns its rows, the
 // columns separated by "|".
 func (s *Stack) SQL(ctx context.Context, query string) (string, error) {
+	return s.SQLInput(ctx, query+";\n")
+}
+
+// SQLInput is SQL for a script of psql's own.
+func (s *Stack) SQLInput(ctx context.Context, script string) (string, error) {
 	db, err := s.Containers(ctx, "postgres")
 	if err != nil {
 		return "", err
@@ -197,15 +202,15 @@ func (s *Stack) SQL(ctx context.Context, query string) (string, error) {
 	if len(db) == 0 {
 		return "", errors.New("postgres is not running")
 	}
-	out, err := docker(ctx, "exec", db[0].ID, "psql", "-U", "gozon", "-d", "gozon", "-AtXqc", query)
+	out, err := docker(ctx, strings.NewReader(script), "exec", "-i", db[0].ID, "psql", "-U", "gozon", "-d", "gozon", "-AtXq", "-v", "ON_ERROR_STOP=1")
 	return strings.TrimSpace(out), err
 }
 
-// Docker runs the docker command and returns what it printed.
-func docker(ctx context.Context, args ...string) (string, error) {
+// docker runs the docker command and returns what it printed.
+func docker(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "docker", args...) //nolint:gosec // fixed words and container ids
 	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
+	cmd.Stdin, cmd.Stderr = stdin, &stderr
 	out, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("docker %s: %w: %s", args[0], err, stderr.String())

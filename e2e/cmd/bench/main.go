@@ -123,7 +123,7 @@ func reachable(ctx context.Context, ip string) bool {
 func shop(ctx context.Context, s *stack.Stack, c *load.Client, n int) (float64, error) {
 	var placed load.Orders
 	start := time.Now()
-	if err := c.Place(ctx, connections, users, n, true, &placed); err != nil {
+	if err := c.Place(ctx, connections, users, n, &placed); err != nil {
 		return 0, err
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
