@@ -1,0 +1,106 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var services = []string{"postgres", "rabbitmq", "orders", "payments", "gateway", "frontend"}
+
+type inspected struct {
+	Image      string
+	Config     struct{ User string }
+	HostConfig struct {
+		ReadonlyRootfs bool
+		CapDrop        []string
+		SecurityOpt    []string
+		PidsLimit      int
+		Memory         int
+		RestartPolicy  struct{ Name string }
+	}
+	NetworkSettings struct {
+		Ports map[string][]struct{ HostIP, HostPort string }
+	}
+}
+
+func inspect(t *testing.T, service string) inspected {
+	t.Helper()
+	containers, err := shop.Containers(t.Context(), service)
+	require.NoError(t, err)
+	require.NotEmpty(t, containers, service)
+	out, err := exec.CommandContext(t.Context(), "docker", "inspect", containers[0].ID).Output() //nolint:gosec // a container id
+	require.NoError(t, err)
+	var all []inspected
+	require.NoError(t, json.Unmarshal(out, &all))
+	return all[0]
+}
+
+func TestContainersAreConfined(t *testing.T) {
+	t.Parallel()
+	for _, service := range services {
+		t.Run(service, func(t *testing.T) {
+			t.Parallel()
+			c := inspect(t, service)
+			require.NotContains(t, []string{"", "0", "root"}, c.Config.User)
+			require.True(t, c.HostConfig.ReadonlyRootfs)
+			require.Equal(t, []string{"ALL"}, c.HostConfig.CapDrop)
+			require.Contains(t, strings.Join(c.HostConfig.SecurityOpt, " "), "no-new-privileges")
+			require.Positive(t, c.HostConfig.PidsLimit)
+			require.Positive(t, c.HostConfig.Memory)
+			require.Equal(t, "unless-stopped", c.HostConfig.RestartPolicy.Name)
+			published := 0
+			for _, bindings := range c.NetworkSettings.Ports {
+				for _, b := range bindings {
+					published++
+					require.Equal(t, "127.0.0.1", b.HostIP)
+				}
+			}
+			want := map[string]int{"gateway": 1, "frontend": 1}[service]
+			require.Equal(t, want, published)
+		})
+	}
+}
+
+func TestServiceImagesAreSmall(t *testing.T) {
+	t.Parallel()
+	const limit = 25_000_000
+	for _, service := range []string{"orders", "payments", "gateway"} {
+		out, err := exec.CommandContext(t.Context(), "docker", "image", "inspect", "-f", "{{.Size}}", inspect(t, service).Image).Output() //nolint:gosec // an image id
+		require.NoError(t, err)
+		var size int
+		require.NoError(t, json.Unmarshal(out, &size))
+		require.Less(t, size, limit, service)
+	}
+}
+
+func TestEachRoleSeesItsOwnSchemaAlone(t *testing.T) {
+	t.Parallel()
+	for _, tc := range [][2]string{{"orders", "payments"}, {"payments", "orders"}} {
+		own, other := tc[0], tc[1]
+		got, err := shop.SQL(t.Context(), "SELECT has_schema_privilege('"+own+"', '"+own+"', 'USAGE'), has_schema_privilege('"+own+"', '"+other+"', 'USAGE'), "+
+			"has_schema_privilege('"+own+"', 'public', 'CREATE')")
+		require.NoError(t, err)
+		require.Equal(t, "t|f|f", got)
+		_, err = shop.SQL(t.Context(), "SET ROLE "+own+"; SELECT count(*) FROM "+other+".outbox")
+		require.ErrorContains(t, err, "permission denied")
+	}
+}
+
+func TestPageIsServedSafely(t *testing.T) {
+	t.Parallel()
+	a := get(t, shop.Page+"/")
+	require.Equal(t, http.StatusOK, a.status)
+	require.Contains(t, a.header.Get("Content-Type"), "text/html")
+	csp := a.header.Get("Content-Security-Policy")
+	require.Contains(t, csp, "default-src 'none'")
+	require.NotContains(t, csp, "unsafe")
+	require.Equal(t, "nosniff", a.header.Get("X-Content-Type-Options"))
+	require.Equal(t, http.StatusNotFound, get(t, shop.Page+"/nothing").status)
+}

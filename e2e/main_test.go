@@ -1,0 +1,143 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"gozon/e2e/stack"
+)
+
+var shop *stack.Stack
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	ctx := context.Background()
+	var log bytes.Buffer
+	var err error
+	shop, err = stack.Up(ctx, stack.Options{Project: "gozon-e2e-" + strconv.Itoa(os.Getpid()), Log: &log})
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s\nthe shop did not start: %v\n", log.String(), err)
+		return 1
+	}
+	code := m.Run()
+	if err := shop.Down(ctx); err != nil {
+		fmt.Fprintf(os.Stderr, "%s\nthe shop did not stop: %v\n", log.String(), err)
+		return 1
+	}
+	return code
+}
+
+// doors are the two ways in; every promise of the API holds at both.
+func doors(t *testing.T, test func(t *testing.T, door string)) {
+	t.Helper()
+	for name, door := range map[string]string{"page": shop.Page, "gateway": shop.API} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, door)
+		})
+	}
+}
+
+var users atomic.Int64
+
+// newUser is a user whom no other test knows.
+func newUser() int64 { return 1_000_000 + users.Add(1) }
+
+// client shows redirects instead of following them.
+var client = &http.Client{
+	Timeout:       20 * time.Second,
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (a answer) decode(t *testing.T, v any) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal([]byte(a.body), v), a.body)
+}
+
+func call(t *testing.T, method, url, contentType, body string) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	require.NoError(t, err)
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := client.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return answer{resp.StatusCode, resp.Header, string(b)}
+}
+
+func post(t *testing.T, url, body string) answer {
+	t.Helper()
+	return call(t, http.MethodPost, url, "application/json", body)
+}
+
+func get(t *testing.T, url string) answer {
+	t.Helper()
+	return call(t, http.MethodGet, url, "", "")
+}
+
+type order struct {
+	ID           string
+	UserID       int64 `json:"user_id"`
+	Item         string
+	Price        json.Number
+	Status       string
+	CancelReason string `json:"cancel_reason"`
+	Version      int
+}
+
+func place(t *testing.T, door string, user int64, price string) order {
+	t.Helper()
+	a := post(t, door+"/orders/", fmt.Sprintf(`{"user_id":%d,"item":"Laptop","price":%s}`, user, price))
+	require.Equal(t, http.StatusCreated, a.status, a.body)
+	var o order
+	a.decode(t, &o)
+	require.Equal(t, "/orders/"+o.ID, a.header.Get("Location"))
+	require.Equal(t, "NEW", o.Status)
+	require.Equal(t, 1, o.Version)
+	return o
+}
+
+// settled waits until the order is no longer NEW.
+func settled(t *testing.T, door, id string) order {
+	t.Helper()
+	var o order
+	require.Eventually(t, func() bool {
+		get(t, door+"/orders/"+id).decode(t, &o)
+		return o.Status != "NEW"
+	}, 60*time.Second, 50*time.Millisecond)
+	return o
+}
+
+func balance(t *testing.T, door string, user int64) string {
+	t.Helper()
+	var a struct{ Balance json.Number }
+	got := get(t, fmt.Sprintf("%s/accounts/%d", door, user))
+	require.Equal(t, http.StatusOK, got.status, got.body)
+	got.decode(t, &a)
+	return a.Balance.String()
+}
