@@ -83,7 +83,7 @@ lint: $(BIN)/golangci-lint ## lint every Go module
 
 .PHONY: fmt
 fmt: $(BIN)/golangci-lint ## format every Go module
-	@for m in $(MODULES) e2e; do (cd $$m && $(BIN)/golangci-lint fmt --config $(CURDIR)/.golangci.yml ./...); done
+	@for m in $(MODULES) e2e; do (cd $$m && $(BIN)/golangci-lint fmt --config $(CURDIR)/.golangci.yml); done
 
 .PHONY: actionlint
 actionlint: ## check the workflows

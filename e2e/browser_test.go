@@ -4,12 +4,12 @@ package e2e_test
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -91,7 +91,7 @@ func TestJourneyInTheBrowser(t *testing.T) {
 	seen := func(selector chromedp.CSS) chromedp.Action[chromedp.Void] { return chromedp.WaitVisible(selector) }
 	click := func(id chromedp.CSS) chromedp.Action[chromedp.Void] { return chromedp.Click("#" + id) }
 	step("choose a user", chromedp.Navigate(shop.Page),
-		seen("#user-id"), fill("user-id", fmt.Sprint(user)), click("user-submit"),
+		seen("#user-id"), fill("user-id", strconv.FormatInt(user, 10)), click("user-submit"),
 		seen(`#balance[data-account="none"]`))
 	step("open an account", fill("topup-amount", "1000"), click("topup-submit"),
 		seen(`#balance[data-account="open"][data-amount="1000"]`))

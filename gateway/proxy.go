@@ -105,7 +105,7 @@ type balancer struct {
 // RoundTrip implements http.RoundTripper.
 func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 	var tried []*replica
-	var lastErr error = errNoReplica
+	lastErr := errNoReplica
 	broken := false
 	for {
 		rep := b.upstream.pick(tried)

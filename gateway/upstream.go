@@ -107,7 +107,7 @@ func (u *upstream) pick(tried []*replica) *replica {
 	if len(known) == 0 {
 		return nil
 	}
-	start := int(u.turn.Add(1) % uint64(len(known)))
+	start := int(u.turn.Add(1) % uint64(len(known))) //nolint:gosec // less than the length of a slice
 	now := time.Now().UnixNano()
 	var best *replica
 	better := func(r *replica) bool {

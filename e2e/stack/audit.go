@@ -2,7 +2,7 @@ package stack
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"strings"
 )
 
@@ -60,7 +60,7 @@ func (s *Stack) deadLetters(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	if len(broker) == 0 {
-		return nil, fmt.Errorf("rabbitmq is not running")
+		return nil, errors.New("rabbitmq is not running")
 	}
 	out, err := docker(ctx, nil, "exec", broker[0].ID, "rabbitmqctl", "-q", "--no-table-headers", "list_queues", "name", "messages")
 	if err != nil {

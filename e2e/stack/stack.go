@@ -128,7 +128,7 @@ func get(ctx context.Context, url string) (int, string) {
 		return 0, err.Error()
 	}
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 4096)) //nolint:errcheck // what was read is enough for a message
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
 	return resp.StatusCode, string(body)
 }
 

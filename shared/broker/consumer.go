@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -171,11 +172,11 @@ func (c *Consumer) settle(ctx context.Context, s *session, deliveries []rabbitmq
 	}
 	// What was rejected is settled already, and to ack it again would be an error;
 	// one frame settles all the others.
-	for i := len(deliveries) - 1; i >= 0; i-- {
-		if dead[deliveries[i].DeliveryTag] {
+	for _, deliverie := range slices.Backward(deliveries) {
+		if dead[deliverie.DeliveryTag] {
 			continue
 		}
-		if err := deliveries[i].Ack(true); err != nil {
+		if err := deliverie.Ack(true); err != nil {
 			return fmt.Errorf("ack: %w", err)
 		}
 		break

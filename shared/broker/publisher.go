@@ -14,7 +14,7 @@ import (
 	"gozon/shared/events"
 )
 
-// ErrNacked: the broker refused the message, or its channel was closed before the confirm.
+// ErrNacked says that the broker refused the message, or its channel was closed before the confirm.
 var ErrNacked = errors.New("not confirmed by the broker")
 
 // Publisher sends events to [Exchange], persistent, mandatory and confirmed. It

@@ -6,11 +6,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"testing"
 	"time"
 
@@ -33,7 +31,7 @@ const (
 var shared = containertest.NewShared(start)
 
 func start() (*containertest.Container, error) {
-	return containertest.Start(testcontainers.ContainerRequest{
+	return containertest.Run(testcontainers.ContainerRequest{
 		Image:        containertest.Image("RABBITMQ_IMAGE", "rabbitmq:4.0-management"),
 		Hostname:     "rabbitmq",
 		Env:          map[string]string{"RABBITMQ_DEFAULT_USER": user, "RABBITMQ_DEFAULT_PASS": user},
@@ -171,4 +169,4 @@ func (b *Broker) Get(t testing.TB, queue string) amqp.Delivery {
 }
 
 // String names the virtual host in logs.
-func (b *Broker) String() string { return fmt.Sprintf("vhost %s", strings.Split(b.vhost, "-")[0]) }
+func (b *Broker) String() string { return "vhost " + b.vhost }

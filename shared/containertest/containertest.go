@@ -35,8 +35,8 @@ func Image(name, official string) string {
 	return official
 }
 
-// Start runs a container whose port stays the same when it is started again.
-func Start(req testcontainers.ContainerRequest, port int) (*Container, error) {
+// Run starts a container whose port stays the same when it is started again.
+func Run(req testcontainers.ContainerRequest, port int) (*Container, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startWithin)
 	defer cancel()
 	var lc net.ListenConfig
@@ -70,7 +70,7 @@ func (c *Container) Kill(t testing.TB) {
 // Restart starts a container that was killed, and waits until it is ready again.
 func (c *Container) Restart(t testing.TB) {
 	t.Helper()
-	require.NoError(t, c.Container.Start(t.Context()))
+	require.NoError(t, c.Start(t.Context()))
 }
 
 // Shared is a container that the tests of one package share. It starts when the

@@ -125,8 +125,8 @@ func MigrateWhenUp(ctx context.Context, db *sql.DB, schema string, migrations fs
 // is of no use. A unique violation is left out: it means that somebody else was
 // faster, and the next attempt sees what they wrote.
 func IsData(err error) bool {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) || pg.Code == "23505" {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || pg.Code == "23505" {
 		return false
 	}
 	return pg.Code[:2] == "22" || pg.Code[:2] == "23"
@@ -162,8 +162,7 @@ func InTx(ctx context.Context, db *gorm.DB, fn func(tx *gorm.DB) error) error {
 // IsUnavailable reports whether err says that the database could not be reached,
 // is not ready, or did not answer in time. Another attempt may succeed.
 func IsUnavailable(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return transient(pg.Code)
 	}
 	var network net.Error // also pgconn's connect errors and deadlines

@@ -36,7 +36,7 @@ var shared = containertest.NewShared(start)
 func start() (*containertest.Container, error) {
 	_, here, _, _ := runtime.Caller(0)
 	roles := filepath.Join(filepath.Dir(here), "..", "..", "deploy", "postgres", "10-roles.sh")
-	return containertest.Start(testcontainers.ContainerRequest{
+	return containertest.Run(testcontainers.ContainerRequest{
 		Image: containertest.Image("POSTGRES_IMAGE", "postgres:17"),
 		// Durable, unlike most test databases: some tests kill it.
 		Cmd: []string{"postgres", "-c", "max_connections=300"},

@@ -33,21 +33,21 @@ type Event interface {
 	EventSubject() string
 }
 
-// OrderCreated: an order was accepted and waits for its payment.
+// OrderCreated says that an order was accepted and waits for its payment.
 type OrderCreated struct {
 	OrderID string `json:"order_id"`
 	UserID  int64  `json:"user_id"`
 	Amount  int64  `json:"amount_minor"` // minor units, > 0
 }
 
-// PaymentSucceeded: the order's price was taken from its user's account.
+// PaymentSucceeded says that the order's price was taken from its user's account.
 type PaymentSucceeded struct {
 	OrderID string `json:"order_id"`
 	UserID  int64  `json:"user_id"`
 	Amount  int64  `json:"amount_minor"` // minor units, > 0
 }
 
-// PaymentFailed: the order was refused and no money moved.
+// PaymentFailed says that the order was refused and no money moved.
 type PaymentFailed struct {
 	OrderID string        `json:"order_id"`
 	UserID  int64         `json:"user_id"`

@@ -84,7 +84,7 @@ func firstIDAt(t time.Time) uuid.UUID {
 	var id uuid.UUID
 	ms := uint64(t.UnixMilli())
 	for i := range 6 {
-		id[i] = byte(ms >> (40 - 8*i))
+		id[i] = byte(ms >> (40 - 8*i) & 0xff)
 	}
 	id[6] = 0x70
 	return id

@@ -46,47 +46,47 @@ func id(t *testing.T) uuid.UUID {
 	return id
 }
 
-// claim claims in a transaction of its own and says which were fresh.
-func (b *bench) claim(ctx context.Context, commit bool, ids ...uuid.UUID) (map[uuid.UUID]bool, error) {
+// claim claims in a transaction of its own, which end ends, and says which were fresh.
+func (b *bench) claim(ctx context.Context, end func(*sql.Tx) error, ids ...uuid.UUID) (map[uuid.UUID]bool, error) {
 	tx, err := b.db.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit this does nothing
 	fresh, err := b.inbox.Claim(ctx, tx, ids...)
-	if err != nil || !commit {
-		return fresh, err
+	if err != nil {
+		return nil, err
 	}
-	return fresh, tx.Commit()
+	return fresh, end(tx)
 }
 
 func once(t *testing.T, b *bench) {
 	a := id(t)
-	fresh, err := b.claim(t.Context(), true, a)
+	fresh, err := b.claim(t.Context(), (*sql.Tx).Commit, a)
 	require.NoError(t, err)
 	require.True(t, fresh[a])
-	fresh, err = b.claim(t.Context(), true, a)
+	fresh, err = b.claim(t.Context(), (*sql.Tx).Commit, a)
 	require.NoError(t, err)
 	require.Empty(t, fresh)
 }
 
 func rolledBack(t *testing.T, b *bench) {
 	a := id(t)
-	_, err := b.claim(t.Context(), false, a)
+	_, err := b.claim(t.Context(), (*sql.Tx).Rollback, a)
 	require.NoError(t, err)
-	fresh, err := b.claim(t.Context(), true, a)
+	fresh, err := b.claim(t.Context(), (*sql.Tx).Commit, a)
 	require.NoError(t, err)
 	require.True(t, fresh[a])
 }
 
 func mixed(t *testing.T, b *bench) {
 	old, one, two := id(t), id(t), id(t)
-	_, err := b.claim(t.Context(), true, old)
+	_, err := b.claim(t.Context(), (*sql.Tx).Commit, old)
 	require.NoError(t, err)
-	fresh, err := b.claim(t.Context(), true, two, old, one, two)
+	fresh, err := b.claim(t.Context(), (*sql.Tx).Commit, two, old, one, two)
 	require.NoError(t, err)
 	require.Equal(t, map[uuid.UUID]bool{one: true, two: true}, fresh)
-	fresh, err = b.claim(t.Context(), true)
+	fresh, err = b.claim(t.Context(), (*sql.Tx).Commit)
 	require.NoError(t, err)
 	require.Empty(t, fresh)
 }
@@ -97,7 +97,7 @@ func raced(t *testing.T, b *bench) {
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
-			fresh, err := b.claim(t.Context(), true, a)
+			fresh, err := b.claim(t.Context(), (*sql.Tx).Commit, a)
 			if err == nil && fresh[a] {
 				wins.Add(1)
 			}
@@ -126,7 +126,7 @@ func crossed(t *testing.T, b *bench) {
 				order = backwards
 			}
 			var fresh map[uuid.UUID]bool
-			fresh, errs[i] = b.claim(t.Context(), true, order...)
+			fresh, errs[i] = b.claim(t.Context(), (*sql.Tx).Commit, order...)
 			wins.Add(int32(len(fresh))) //nolint:gosec // at most 200
 		})
 	}
@@ -141,14 +141,14 @@ func pruned(t *testing.T, b *bench) {
 	old, young := id(t), id(t)
 	past := time.Now().Add(-inbox.Retention - time.Hour).UnixMilli()
 	for i := range 6 { // the time of a UUIDv7 is its first 48 bits
-		old[i] = byte(past >> (40 - 8*i))
+		old[i] = byte(past >> (40 - 8*i) & 0xff)
 	}
-	_, err := b.claim(t.Context(), true, old, young)
+	_, err := b.claim(t.Context(), (*sql.Tx).Commit, old, young)
 	require.NoError(t, err)
 	n, err := b.inbox.Prune(t.Context(), b.db, time.Now().Add(-inbox.Retention), 100)
 	require.NoError(t, err)
 	require.EqualValues(t, 1, n)
-	fresh, err := b.claim(t.Context(), false, old, young)
+	fresh, err := b.claim(t.Context(), (*sql.Tx).Rollback, old, young)
 	require.NoError(t, err)
 	require.Equal(t, map[uuid.UUID]bool{old: true}, fresh)
 }

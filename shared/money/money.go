@@ -65,7 +65,7 @@ func isDigits(s string) bool {
 
 // String is the amount as a JSON number: 1000, 19.9, 19.99.
 func (a Amount) String() string {
-	sign, minor := "", uint64(a)
+	sign, minor := "", uint64(a) //nolint:gosec // of a negative amount the line below takes the absolute value
 	if a < 0 {
 		sign, minor = "-", -minor
 	}

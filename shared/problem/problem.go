@@ -18,6 +18,8 @@ const ContentType = "application/problem+json"
 const typeBase = "/problems/"
 
 // Problem is an RFC 9457 problem document.
+//
+//nolint:errname // the name that the RFC gives it
 type Problem struct {
 	Type      string  `json:"type"`
 	Title     string  `json:"title"`
@@ -42,67 +44,67 @@ func newProblem(status int, name, title, detail string) *Problem {
 	return &Problem{Type: typeBase + name, Title: title, Status: status, Detail: detail}
 }
 
-// Malformed: the request cannot be read at all (400).
+// Malformed says that the request cannot be read at all (400).
 func Malformed(detail string) *Problem {
 	return newProblem(http.StatusBadRequest, "malformed-request", "Malformed request", detail)
 }
 
-// Invalid: the request reads well but says something that cannot be (422).
+// Invalid says that the request reads well but says something that cannot be (422).
 func Invalid(fields ...Field) *Problem {
 	p := newProblem(http.StatusUnprocessableEntity, "invalid-request", "Invalid request", "one or more fields are not acceptable")
 	p.Errors = fields
 	return p
 }
 
-// InvalidParameter: a path or query parameter is not acceptable (400).
+// InvalidParameter says that a path or query parameter is not acceptable (400).
 func InvalidParameter(name, detail string) *Problem {
 	p := newProblem(http.StatusBadRequest, "invalid-parameter", "Invalid parameter", name+" "+detail)
 	p.Errors = []Field{{Parameter: name, Detail: detail}}
 	return p
 }
 
-// NotFound: there is no such thing (404).
+// NotFound says that there is no such thing (404).
 func NotFound(detail string) *Problem {
 	return newProblem(http.StatusNotFound, "not-found", "Not found", detail)
 }
 
-// MethodNotAllowed: the path exists, the method does not (405).
+// MethodNotAllowed says that the path exists, the method does not (405).
 func MethodNotAllowed(detail string) *Problem {
 	return newProblem(http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed", detail)
 }
 
-// TooLarge: the body is larger than the shop takes (413).
+// TooLarge says that the body is larger than the shop takes (413).
 func TooLarge(detail string) *Problem {
 	return newProblem(http.StatusRequestEntityTooLarge, "body-too-large", "Body too large", detail)
 }
 
-// UnsupportedMediaType: the body is not JSON (415).
+// UnsupportedMediaType says that the body is not JSON (415).
 func UnsupportedMediaType(detail string) *Problem {
 	return newProblem(http.StatusUnsupportedMediaType, "unsupported-media-type", "Unsupported media type", detail)
 }
 
-// Internal: a fault of the shop; what it was stands in the log, never here (500).
+// Internal says that the shop is at fault; how stands in the log, never here (500).
 func Internal() *Problem {
 	return newProblem(http.StatusInternalServerError, "internal", "Internal error", "the shop failed to answer; the fault is logged under this request's id")
 }
 
-// BadGateway: the service behind could not be reached (502).
+// BadGateway says that the service behind could not be reached (502).
 func BadGateway(detail string) *Problem {
 	return newProblem(http.StatusBadGateway, "upstream-unavailable", "Service unavailable", detail)
 }
 
-// Unavailable: nothing was done, and it is safe to try again (503).
+// Unavailable says that nothing was done, and it is safe to try again (503).
 func Unavailable(detail string) *Problem {
 	return newProblem(http.StatusServiceUnavailable, "unavailable", "Temporarily unavailable", detail)
 }
 
-// OutcomeUnknown: the answer did not come in time, so what the request asked for
+// OutcomeUnknown says that the answer did not come in time, so what the request asked for
 // may or may not have been done (504).
 func OutcomeUnknown(detail string) *Problem {
 	return newProblem(http.StatusGatewayTimeout, "outcome-unknown", "Outcome unknown", detail)
 }
 
-// BadGatewayUnknown: the service behind broke off after the request was sent, so
+// BadGatewayUnknown says that the service behind broke off after the request was sent, so
 // what it asked for may or may not have been done (502).
 func BadGatewayUnknown(detail string) *Problem {
 	return newProblem(http.StatusBadGateway, "outcome-unknown", "Outcome unknown", detail)

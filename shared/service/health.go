@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,9 +18,9 @@ import (
 type Need int
 
 const (
-	// Required: without it the service answers nothing useful; /readyz is 503.
+	// Required is what the service cannot do without: otherwise it answers nothing useful; /readyz is 503.
 	Required Need = iota
-	// Degrading: without it the service still accepts work; /readyz stays 200 and names it.
+	// Degrading is what the service can do without for a while: it still accepts work; /readyz stays 200 and names it.
 	Degrading
 )
 
@@ -56,7 +57,7 @@ type Readiness struct {
 // Ready runs every check, all at the same time, within two seconds.
 func (h *Health) Ready(ctx context.Context) (code int, body Readiness) {
 	h.mu.Lock()
-	checks := h.checks[:len(h.checks):len(h.checks)]
+	checks := slices.Clip(h.checks)
 	h.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()

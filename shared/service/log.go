@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 )
 
 type attrsKey struct{}
@@ -12,7 +13,7 @@ type attrsKey struct{}
 // ctx has already. It is how a line finds its request_id or message_id.
 func WithLogAttrs(ctx context.Context, attrs ...slog.Attr) context.Context {
 	old, _ := ctx.Value(attrsKey{}).([]slog.Attr)
-	return context.WithValue(ctx, attrsKey{}, append(old[:len(old):len(old)], attrs...))
+	return context.WithValue(ctx, attrsKey{}, append(slices.Clip(old), attrs...))
 }
 
 // NewLogger writes JSON lines to w, each with the service's name and the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -54,8 +55,8 @@ func Run(ctx context.Context, log *slog.Logger, drain time.Duration, parts ...Pa
 	deadline := time.NewTimer(drain)
 	defer deadline.Stop()
 	late := false
-	for i := len(all) - 1; i >= 0; i-- {
-		r := all[i]
+	for _, r := range slices.Backward(all) {
+
 		r.stop()
 		if late {
 			continue

@@ -45,7 +45,11 @@ func main() {
 	verbose := flag.Bool("v", false, "show what compose prints")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, *rounds, *orders, *verbose)
+	log := io.Discard
+	if *verbose {
+		log = os.Stderr
+	}
+	err := run(ctx, *rounds, *orders, log)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -53,11 +57,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, rounds, orders int, verbose bool) (err error) {
-	log := io.Discard
-	if verbose {
-		log = os.Stderr
-	}
+func run(ctx context.Context, rounds, orders int, log io.Writer) (err error) {
 	out := os.Stdout
 	s, err := stack.Up(ctx, stack.Options{Project: "gozon-bench", Log: log, Env: []string{"LOG_LEVEL=warn"}})
 	if err != nil {

@@ -36,7 +36,11 @@ func main() {
 	verbose := flag.Bool("v", false, "show what compose prints")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, *orders, *every, *scale, *verbose)
+	log := io.Discard
+	if *verbose {
+		log = os.Stderr
+	}
+	err := run(ctx, *orders, *every, *scale, log)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "faults:", err)
@@ -44,11 +48,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, orders int, every time.Duration, scale int, verbose bool) (err error) {
-	log := io.Discard
-	if verbose {
-		log = os.Stderr
-	}
+func run(ctx context.Context, orders int, every time.Duration, scale int, log io.Writer) (err error) {
 	out := os.Stdout
 	s, err := stack.Up(ctx, stack.Options{Project: "gozon-faults", Log: log, Scale: map[string]int{"orders": scale, "payments": scale}})
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 	"gozon/shared/money"
 )
 
-// ErrNotFound: there is no such order.
+// ErrNotFound says that there is no such order.
 var ErrNotFound = errors.New("order not found")
 
 // MaxItem is the length of an item's name, in characters.
