@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,14 +95,18 @@ func (b *Broker) manage(t testing.TB, method, path string, in, out any) {
 	}
 }
 
-// DropConnections closes every connection to the virtual host, from the broker's side.
-func (b *Broker) DropConnections(t testing.TB) int {
+// DropConnections closes the connections to the virtual host whose name begins with
+// prefix, from the broker's side, and says how many.
+func (b *Broker) DropConnections(t testing.TB, prefix string) int {
 	t.Helper()
-	var all []struct{ Name, Vhost string }
+	var all []struct {
+		Name, Vhost string
+		Given       string `json:"user_provided_name"`
+	}
 	b.manage(t, http.MethodGet, "connections", nil, &all)
 	dropped := 0
 	for _, c := range all {
-		if c.Vhost == b.vhost {
+		if c.Vhost == b.vhost && strings.HasPrefix(c.Given, prefix) {
 			b.manage(t, http.MethodDelete, "connections/"+url.PathEscape(c.Name), nil, nil)
 			dropped++
 		}

@@ -153,7 +153,10 @@ func ServeHTTP(l net.Listener, h http.Handler, health *Health) Part {
 func ServeMetrics(l net.Listener, reg *prometheus.Registry) Part {
 	return Part{Name: "metrics", Run: func(ctx context.Context) error {
 		mux := http.NewServeMux()
-		mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg, Timeout: 5 * time.Second}))
+		mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+			Registry: reg, Timeout: 5 * time.Second,
+			ErrorHandling: promhttp.ContinueOnError, // without the database there is no outbox to count; all else is still told
+		}))
 		srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 		return serve(ctx, srv, l, func() {})
 	}}

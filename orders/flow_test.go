@@ -1,0 +1,286 @@
+package main
+
+import (
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gozon/orders/internal/postgres"
+	"gozon/orders/migrations"
+	"gozon/shared/broker"
+	"gozon/shared/brokertest"
+	"gozon/shared/containertest"
+	"gozon/shared/databasetest"
+	"gozon/shared/events"
+	"gozon/shared/servicetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
+
+// bench is a database, a virtual host and one orders service on them.
+type bench struct {
+	*servicetest.Service
+	pool   *sql.DB
+	broker *brokertest.Broker
+}
+
+func start(t *testing.T) *bench {
+	t.Helper()
+	b := startOn(t, brokertest.New(t))
+	b.Ready(t)
+	return b
+}
+
+func startOn(t *testing.T, virtual *brokertest.Broker) *bench {
+	t.Helper()
+	database := databasetest.New(t)
+	b := &bench{broker: virtual}
+	b.pool, _ = database.Open(t, postgres.Schema, migrations.FS)
+	b.Service = servicetest.Start(t, program(&config{}), database.URL("orders"), virtual.URL())
+	return b
+}
+
+type placed struct {
+	ID           string
+	UserID       int64 `json:"user_id"`
+	Item         string
+	Price        json.Number
+	Status       string
+	CancelReason string `json:"cancel_reason"`
+	Version      int
+	CreatedAt    time.Time `json:"created_at"`
+	UpdatedAt    time.Time `json:"updated_at"`
+}
+
+func (b *bench) place(t *testing.T, user int64, price string) placed {
+	t.Helper()
+	status, body := b.Call(t, http.MethodPost, "/orders/", fmt.Sprintf(`{"user_id":%d,"item":"Laptop","price":%s}`, user, price))
+	require.Equal(t, http.StatusCreated, status, body)
+	var o placed
+	require.NoError(t, json.Unmarshal([]byte(body), &o))
+	return o
+}
+
+func (b *bench) order(t *testing.T, orderID string) placed {
+	t.Helper()
+	var o placed
+	b.Get(t, "/orders/"+orderID, &o)
+	return o
+}
+
+// becomes waits until the order has the status.
+func (b *bench) becomes(t *testing.T, orderID, status string) placed {
+	t.Helper()
+	require.Eventually(t, func() bool { return b.order(t, orderID).Status == status }, servicetest.Patience, 20*time.Millisecond)
+	return b.order(t, orderID)
+}
+
+// counted waits until the results with an outcome are n.
+func (b *bench) counted(t *testing.T, outcome string, n float64) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		return b.Metric(t, `payment_results_total{outcome="`+outcome+`"}`) == n
+	}, servicetest.Patience, 20*time.Millisecond, outcome)
+}
+
+func (b *bench) rows(t *testing.T, table string) int {
+	t.Helper()
+	var n int
+	require.NoError(t, b.pool.QueryRowContext(t.Context(), "SELECT count(*) FROM orders."+table).Scan(&n))
+	return n
+}
+
+func id(t testing.TB) uuid.UUID {
+	t.Helper()
+	v7, err := uuid.NewV7()
+	require.NoError(t, err)
+	return v7
+}
+
+func TestOrderIsPlacedAndPublished(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	o := b.place(t, 7, "19.90")
+	require.Equal(t, "NEW", o.Status)
+	require.Equal(t, 1, o.Version)
+	require.Equal(t, "19.9", o.Price.String())
+	require.WithinDuration(t, time.Now(), o.CreatedAt, time.Minute)
+	require.Equal(t, o, b.order(t, o.ID), "an answer and a later read agree")
+	require.Equal(t, o, b.order(t, o.ID+"/"))
+
+	message := b.broker.Get(t, broker.OrdersQueue)
+	require.EqualValues(t, 2, message.DeliveryMode, "persistent")
+	e, err := events.Parse(message.Body)
+	require.NoError(t, err)
+	require.Equal(t, message.MessageId, e.ID)
+	require.Equal(t, o.ID, e.Subject)
+	var created events.OrderCreated
+	require.NoError(t, e.Decode(&created))
+	require.Equal(t, events.OrderCreated{OrderID: o.ID, UserID: 7, Amount: 1990}, created)
+	require.Eventually(t, func() bool { return b.rows(t, "outbox") == 0 }, servicetest.Patience, 20*time.Millisecond)
+}
+
+func TestResultSettlesTheOrder(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	paid, refused := b.place(t, 1, "1"), b.place(t, 1, "2")
+	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: paid.ID, UserID: 1, Amount: 100})
+	b.broker.PublishEvent(t, id(t), events.PaymentFailed{OrderID: refused.ID, UserID: 1, Amount: 200, Reason: events.ReasonInsufficientFunds})
+	o := b.becomes(t, paid.ID, "PAID")
+	require.Equal(t, 2, o.Version)
+	require.Empty(t, o.CancelReason)
+	require.False(t, o.UpdatedAt.Before(paid.UpdatedAt))
+	o = b.becomes(t, refused.ID, "CANCELLED")
+	require.Equal(t, 2, o.Version)
+	require.Equal(t, "insufficient_funds", o.CancelReason)
+}
+
+func TestLateDuplicateAndContradictoryResultsChangeNothing(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	o := b.place(t, 1, "1")
+	message, succeeded := id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100}
+	b.broker.PublishEvent(t, message, succeeded)
+	settled := b.becomes(t, o.ID, "PAID")
+
+	b.broker.PublishEvent(t, message, succeeded) // the same message
+	b.broker.PublishEvent(t, id(t), succeeded)   // the same result in a new one
+	b.broker.PublishEvent(t, id(t), events.PaymentFailed{OrderID: o.ID, UserID: 1, Amount: 100, Reason: events.ReasonAccountNotFound})
+	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: id(t).String(), UserID: 1, Amount: 100})
+	b.counted(t, "duplicate", 2)
+	b.counted(t, "contradictory", 1)
+	b.counted(t, "unknown_order", 1)
+	b.counted(t, "applied", 1)
+	require.Equal(t, settled, b.order(t, o.ID))
+}
+
+func TestPoisonResultGoesToTheDeadLetterQueue(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	o := b.place(t, 1, "1")
+	b.broker.Publish(t, events.TypePaymentFailed, []byte(`{"specversion":"1.0","id":"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f","type":"payment.failed.v1","data":{"order_id":"`+o.ID+`"}}`))
+	b.broker.Publish(t, events.TypePaymentSucceeded, []byte("\x00"))
+	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100})
+	b.becomes(t, o.ID, "PAID")
+	for range 2 {
+		b.broker.Get(t, broker.PaymentsQueue+broker.DeadSuffix)
+	}
+}
+
+func TestUnroutableMessageIsNotLost(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	require.NoError(t, b.broker.Channel(t).QueueUnbind(broker.OrdersQueue, "order.#", broker.Exchange, nil))
+	o := b.place(t, 1, "1")
+	e, err := events.Parse(b.broker.Get(t, broker.Unrouted).Body)
+	require.NoError(t, err)
+	require.Equal(t, o.ID, e.Subject)
+}
+
+func TestOrdersAreAcceptedWhileTheBrokerIsDown(t *testing.T) {
+	t.Parallel()
+	virtual, server := brokertest.Own(t)
+	server.Kill(t)
+	b := startOn(t, virtual)
+	b.Degraded(t)
+	o := b.place(t, 1, "1")
+	require.Equal(t, 1, b.rows(t, "outbox"))
+	require.InDelta(t, 1, b.Metric(t, "outbox_rows"), 0)
+
+	server.Restart(t)
+	b.Ready(t)
+	e, err := events.Parse(b.broker.Get(t, broker.OrdersQueue).Body)
+	require.NoError(t, err)
+	require.Equal(t, o.ID, e.Subject)
+	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100})
+	b.becomes(t, o.ID, "PAID")
+}
+
+func TestOrdersArePagedByKeyset(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	const n = 45
+	want := make([]string, n)
+	for i := range n {
+		want[n-1-i] = b.place(t, 1, "1").ID
+		b.place(t, 2, "1")
+	}
+	var got []string
+	query := "/orders/?user_id=1"
+	for {
+		var page struct {
+			Orders     []placed
+			NextCursor string `json:"next_cursor"`
+		}
+		b.Get(t, query, &page)
+		for _, o := range page.Orders {
+			require.EqualValues(t, 1, o.UserID)
+			got = append(got, o.ID)
+		}
+		if page.NextCursor == "" {
+			break
+		}
+		b.place(t, 1, "1") // what comes meanwhile does not move the pages
+		query = "/orders?user_id=1&limit=7&cursor=" + page.NextCursor
+	}
+	require.Equal(t, want, got)
+
+	status, body := b.Call(t, http.MethodGet, "/orders?user_id=3", "")
+	require.Equal(t, http.StatusOK, status)
+	require.JSONEq(t, `{"orders":[]}`, body)
+}
+
+func TestBadRequestLeavesNoRow(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	long := strings.Repeat("ж", 200)
+	for _, tc := range []struct{ body, pointer string }{
+		{`{"user_id":1,"item":"x","price":-1}`, "/price"},
+		{`{"user_id":1,"item":"x","price":0}`, "/price"},
+		{`{"user_id":1,"item":"x","price":0.00}`, "/price"},
+		{`{"user_id":1,"item":"x","price":1.001}`, "/price"},
+		{`{"user_id":1,"item":"x","price":1e3}`, "/price"},
+		{`{"user_id":1,"item":"x","price":"1"}`, "/price"},
+		{`{"user_id":1,"item":"x","price":90071992547409.92}`, "/price"},
+		{`{"user_id":1,"item":"x"}`, "/price"},
+		{`{"user_id":0,"item":"x","price":1}`, "/user_id"},
+		{`{"user_id":9007199254740992,"item":"x","price":1}`, "/user_id"},
+		{`{"user_id":1e0,"item":"x","price":1}`, "/user_id"},
+		{`{"item":"x","price":1}`, "/user_id"},
+		{`{"user_id":1,"price":1}`, "/item"},
+		{`{"user_id":1,"item":"  ","price":1}`, "/item"},
+		{`{"user_id":1,"item":5,"price":1}`, "/item"},
+		{`{"user_id":1,"item":"a\u0000b","price":1}`, "/item"},
+		{`{"user_id":1,"item":"a\nb","price":1}`, "/item"},
+		{`{"user_id":1,"item":"\ud800","price":1}`, "/item"},
+		{`{"user_id":1,"item":"` + long + `ж","price":1}`, "/item"},
+	} {
+		status, body := b.Call(t, http.MethodPost, "/orders/", tc.body)
+		require.Equal(t, http.StatusUnprocessableEntity, status, "%s: %s", tc.body, body)
+		require.Contains(t, body, `"pointer":"`+tc.pointer+`"`)
+	}
+	for _, path := range []string{
+		"/orders/", "/orders?user_id=0", "/orders?user_id=x", "/orders?user_id=1&limit=0", "/orders?user_id=1&limit=101",
+		"/orders?user_id=1&cursor=x", "/orders/1", "/orders/%7B01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f%7D",
+	} {
+		status, body := b.Call(t, http.MethodGet, path, "")
+		require.Equal(t, http.StatusBadRequest, status, "%s: %s", path, body)
+	}
+	status, _ := b.Call(t, http.MethodGet, "/orders/01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f", "")
+	require.Equal(t, http.StatusNotFound, status)
+	status, _ = b.Call(t, http.MethodDelete, "/orders/01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f", "")
+	require.Equal(t, http.StatusMethodNotAllowed, status)
+	require.Zero(t, b.rows(t, "orders"))
+	require.Zero(t, b.rows(t, "outbox"))
+
+	status, body := b.Call(t, http.MethodPost, "/orders/", `{"user_id":1,"item":"  `+long+`  ","price":0.01}`)
+	require.Equal(t, http.StatusCreated, status, body)
+}

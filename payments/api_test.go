@@ -1,0 +1,145 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestAccountIsOpenedAndToppedUp(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	for i, tc := range []struct {
+		path, balance string
+		status        int
+		want          string
+	}{
+		{"/accounts/", "0", http.StatusCreated, "0"},
+		{"/accounts", "19.99", http.StatusOK, "19.99"},
+		{"/accounts/", "0.01", http.StatusOK, "20"},
+		{"/accounts/", "0", http.StatusOK, "20"},
+	} {
+		status, body := b.Call(t, http.MethodPost, tc.path, fmt.Sprintf(`{"user_id":7,"balance":%s}`, tc.balance))
+		require.Equal(t, tc.status, status, "step %d: %s", i, body)
+		require.JSONEq(t, fmt.Sprintf(`{"user_id":7,"balance":%s}`, tc.want), body)
+	}
+	status, _ := b.Call(t, http.MethodGet, "/accounts/8/", "")
+	require.Equal(t, http.StatusNotFound, status)
+	status, _ = b.Call(t, http.MethodGet, "/accounts/8/entries", "")
+	require.Equal(t, http.StatusNotFound, status)
+	b.sound(t)
+}
+
+func TestStatementIsPaged(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	const n = 45
+	for range n {
+		b.topUp(t, 1, "1")
+	}
+	var seen []int
+	cursor := ""
+	for {
+		var page struct {
+			Entries []struct {
+				Seq          int
+				Kind         string
+				Amount       float64
+				BalanceAfter float64 `json:"balance_after"`
+			}
+			NextCursor string `json:"next_cursor"`
+		}
+		b.Get(t, "/accounts/1/entries/?limit=20"+cursor, &page)
+		for _, e := range page.Entries {
+			require.Equal(t, "top_up", e.Kind)
+			require.InDelta(t, e.Seq, e.BalanceAfter, 0)
+			seen = append(seen, e.Seq)
+		}
+		if page.NextCursor == "" {
+			break
+		}
+		cursor = "&cursor=" + page.NextCursor
+	}
+	require.Len(t, seen, n)
+	for i, seq := range seen {
+		require.Equal(t, n-i, seq)
+	}
+	for _, query := range []string{"?limit=0", "?limit=101", "?limit=x", "?cursor=x", "?cursor=0"} {
+		status, body := b.Call(t, http.MethodGet, "/accounts/1/entries"+query, "")
+		require.Equal(t, http.StatusBadRequest, status, body)
+	}
+}
+
+func TestBadDepositLeavesNoRow(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	for _, tc := range []struct{ body, pointer string }{
+		{`{"user_id":1,"balance":-1}`, "/balance"},
+		{`{"user_id":1,"balance":-0.01}`, "/balance"},
+		{`{"user_id":1,"balance":1.999}`, "/balance"},
+		{`{"user_id":1,"balance":1e3}`, "/balance"},
+		{`{"user_id":1,"balance":"1000"}`, "/balance"},
+		{`{"user_id":1,"balance":90071992547409.92}`, "/balance"},
+		{`{"user_id":1,"balance":99999999999999999999999}`, "/balance"},
+		{`{"user_id":1,"balance":null}`, "/balance"},
+		{`{"user_id":1}`, "/balance"},
+		{`{"user_id":0,"balance":1}`, "/user_id"},
+		{`{"user_id":-1,"balance":1}`, "/user_id"},
+		{`{"user_id":9007199254740992,"balance":1}`, "/user_id"},
+		{`{"user_id":1.5,"balance":1}`, "/user_id"},
+		{`{"user_id":"1","balance":1}`, "/user_id"},
+		{`{"balance":1}`, "/user_id"},
+	} {
+		status, body := b.Call(t, http.MethodPost, "/accounts/", tc.body)
+		require.Equal(t, http.StatusUnprocessableEntity, status, "%s: %s", tc.body, body)
+		require.Contains(t, body, `"pointer":"`+tc.pointer+`"`)
+	}
+	for _, body := range []string{`[]`, `{`, `null`, `{"user_id":1,"balance":1} {}`, `"x"`} {
+		status, answer := b.Call(t, http.MethodPost, "/accounts/", body)
+		require.Equal(t, http.StatusBadRequest, status, "%s: %s", body, answer)
+	}
+	status, _ := b.Call(t, http.MethodPost, "/accounts/", `{"x":"`+strings.Repeat("x", 64<<10)+`"}`)
+	require.Equal(t, http.StatusRequestEntityTooLarge, status)
+	b.count(t, 0, "SELECT count(*) FROM payments.accounts")
+}
+
+func TestBalanceHasACeiling(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	b.topUp(t, 1, "90071992547409.90")
+	status, body := b.Call(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":0.02}`)
+	require.Equal(t, http.StatusUnprocessableEntity, status, body)
+	b.topUp(t, 1, "0.01")
+	require.Equal(t, "90071992547409.91", b.balance(t, 1))
+	b.sound(t)
+}
+
+// Concurrent callers, on two services: one of them has opened the account, and every
+// kopek is there.
+func TestConcurrentDepositsAddUp(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	services := []interface {
+		Call(t testing.TB, method, path, body string) (int, string)
+	}{b, b.another(t).Ready(t)}
+	var opened atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			status, _ := services[i%2].Call(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":0.03}`)
+			if status == http.StatusCreated {
+				opened.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	require.EqualValues(t, 1, opened.Load())
+	require.Equal(t, "1.92", b.balance(t, 1))
+	b.count(t, 64, "SELECT count(*) FROM payments.entries")
+	b.sound(t)
+}

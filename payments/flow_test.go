@@ -1,0 +1,280 @@
+package main
+
+import (
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gozon/payments/internal/postgres"
+	"gozon/payments/migrations"
+	"gozon/shared/broker"
+	"gozon/shared/brokertest"
+	"gozon/shared/containertest"
+	"gozon/shared/databasetest"
+	"gozon/shared/events"
+	"gozon/shared/servicetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
+
+// bench is a database, a virtual host and one payments service on them.
+type bench struct {
+	*servicetest.Service
+	database *databasetest.Database
+	pool     *sql.DB
+	broker   *brokertest.Broker
+}
+
+func start(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{database: databasetest.New(t), broker: brokertest.New(t)}
+	b.pool, _ = b.database.Open(t, postgres.Schema, migrations.FS)
+	b.Service = b.another(t).Ready(t)
+	return b
+}
+
+// another starts one more service on the same database and virtual host.
+func (b *bench) another(t *testing.T) *servicetest.Service {
+	t.Helper()
+	return servicetest.Start(t, program(&config{}), b.database.URL("payments"), b.broker.URL())
+}
+
+func (b *bench) topUp(t *testing.T, user int64, balance string) {
+	t.Helper()
+	status, body := b.Call(t, http.MethodPost, "/accounts/", fmt.Sprintf(`{"user_id":%d,"balance":%s}`, user, balance))
+	require.Less(t, status, 300, body)
+}
+
+func (b *bench) balance(t *testing.T, user int64) string {
+	t.Helper()
+	var a struct{ Balance json.Number }
+	b.Get(t, fmt.Sprintf("/accounts/%d", user), &a)
+	return a.Balance.String()
+}
+
+// order publishes an order of amount kopeks in a message of its own.
+func (b *bench) order(t *testing.T, user, amount int64) events.OrderCreated {
+	t.Helper()
+	e := events.OrderCreated{OrderID: id(t).String(), UserID: user, Amount: amount}
+	b.broker.PublishEvent(t, id(t), e)
+	return e
+}
+
+// result takes the next result from payments_queue: the reason, "" when it succeeded.
+func (b *bench) result(t *testing.T) (orderID string, reason events.FailureReason) {
+	t.Helper()
+	e, err := events.Parse(b.broker.Get(t, broker.PaymentsQueue).Body)
+	require.NoError(t, err)
+	if e.Type == events.TypePaymentSucceeded {
+		return e.Subject, ""
+	}
+	require.Equal(t, events.TypePaymentFailed, e.Type)
+	var failed events.PaymentFailed
+	require.NoError(t, e.Decode(&failed))
+	return e.Subject, failed.Reason
+}
+
+// count waits until a query gives want.
+func (b *bench) count(t *testing.T, want int, query string, args ...any) {
+	t.Helper()
+	var got int
+	require.Eventually(t, func() bool {
+		return b.pool.QueryRowContext(t.Context(), query, args...).Scan(&got) == nil && got == want
+	}, servicetest.Patience, 20*time.Millisecond, "%s: want %d", query, want)
+}
+
+// sound checks every account against its entries, and the entries against the payments.
+func (b *bench) sound(t *testing.T) {
+	t.Helper()
+	for what, query := range map[string]string{
+		"broken statements": `SELECT count(*) FROM (SELECT seq, row_number() OVER w AS n, balance_after,
+			sum(CASE WHEN credit = 'user' THEN amount ELSE -amount END) OVER w AS sum FROM payments.entries
+			WINDOW w AS (PARTITION BY user_id ORDER BY seq)) e WHERE seq <> n OR balance_after <> sum`,
+		"wrong balances": `SELECT count(*) FROM payments.accounts a WHERE balance <> (SELECT coalesce(sum(
+			CASE WHEN credit = 'user' THEN amount ELSE -amount END), 0) FROM payments.entries e WHERE e.user_id = a.user_id)`,
+		"charges without their payment, or payments without their charge": `SELECT count(*) FROM
+			(SELECT order_id, amount, user_id FROM payments.payments WHERE status = 'succeeded') p
+			FULL JOIN (SELECT order_id, amount, user_id FROM payments.entries WHERE kind = 'charge') e USING (order_id, amount, user_id)
+			WHERE p.order_id IS NULL OR e.order_id IS NULL`,
+	} {
+		var n int
+		require.NoError(t, b.pool.QueryRowContext(t.Context(), query).Scan(&n))
+		require.Zero(t, n, what)
+	}
+}
+
+func id(t testing.TB) uuid.UUID {
+	t.Helper()
+	v7, err := uuid.NewV7()
+	require.NoError(t, err)
+	return v7
+}
+
+func TestOrderIsCharged(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	b.topUp(t, 1, "1000")
+	o := b.order(t, 1, 99999)
+	orderID, reason := b.result(t)
+	require.Equal(t, o.OrderID, orderID)
+	require.Empty(t, reason)
+	require.Equal(t, "0.01", b.balance(t, 1))
+	b.sound(t)
+}
+
+func TestOrderIsRefused(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	b.order(t, 1, 1)
+	_, reason := b.result(t)
+	require.Equal(t, events.ReasonAccountNotFound, reason)
+	b.topUp(t, 1, "10")
+	b.order(t, 1, 1001)
+	_, reason = b.result(t)
+	require.Equal(t, events.ReasonInsufficientFunds, reason)
+	b.order(t, 1, 1000)
+	_, reason = b.result(t)
+	require.Empty(t, reason)
+	require.Equal(t, "0", b.balance(t, 1))
+	b.sound(t)
+}
+
+func TestDuplicateMessageIsChargedOnce(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	b.topUp(t, 1, "10")
+	message, e := id(t), events.OrderCreated{OrderID: id(t).String(), UserID: 1, Amount: 300}
+	for range 5 {
+		b.broker.PublishEvent(t, message, e)
+	}
+	b.order(t, 1, 100) // the queue is one: when this is answered, the five were handled
+	first, _ := b.result(t)
+	second, _ := b.result(t)
+	require.Equal(t, e.OrderID, first)
+	require.NotEqual(t, e.OrderID, second)
+	require.Equal(t, "6", b.balance(t, 1))
+	b.count(t, 0, "SELECT count(*) FROM payments.outbox")
+	require.Zero(t, b.broker.Depth(t, broker.PaymentsQueue))
+	b.sound(t)
+}
+
+func TestSameOrderInANewMessageAfterTheInboxWasPruned(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	b.topUp(t, 1, "10")
+	paid, refused := b.order(t, 1, 1000), events.OrderCreated{OrderID: id(t).String(), UserID: 1, Amount: 1}
+	_, reason := b.result(t)
+	require.Empty(t, reason)
+	b.broker.PublishEvent(t, id(t), refused)
+	_, reason = b.result(t)
+	require.Equal(t, events.ReasonInsufficientFunds, reason)
+
+	_, err := b.pool.ExecContext(t.Context(), "DELETE FROM payments.inbox")
+	require.NoError(t, err)
+	b.topUp(t, 1, "50") // now there would be money for both
+	b.broker.PublishEvent(t, id(t), paid)
+	orderID, reason := b.result(t)
+	require.Equal(t, paid.OrderID, orderID)
+	require.Empty(t, reason, "the answer is the old one")
+	b.broker.PublishEvent(t, id(t), refused)
+	orderID, reason = b.result(t)
+	require.Equal(t, refused.OrderID, orderID)
+	require.Equal(t, events.ReasonInsufficientFunds, reason, "refused stays refused")
+	require.Equal(t, "50", b.balance(t, 1))
+	b.sound(t)
+}
+
+func TestTwoConsumersNeverOverdraw(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	b.another(t).Ready(t)
+	b.topUp(t, 1, "37")
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			for range 10 {
+				b.order(t, 1, 100)
+			}
+		})
+	}
+	wg.Wait()
+	b.count(t, 100, "SELECT count(*) FROM payments.payments")
+	b.count(t, 37, "SELECT count(*) FROM payments.payments WHERE status = 'succeeded'")
+	require.Equal(t, "0", b.balance(t, 1))
+	b.sound(t)
+}
+
+func TestPoisonGoesToTheDeadLetterQueueAndItsNeighboursSettle(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	b.topUp(t, 1, "10")
+	poison := []string{
+		`not JSON`, `{}`, `[]`, `{"specversion":"1.0","id":"x","type":"order.created.v1","data":{}}`,
+		`{"specversion":"1.0","id":"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f","type":"order.exploded.v1","data":{}}`,
+		`{"specversion":"1.0","id":"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f","type":"order.created.v1","data":{"order_id":"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f","user_id":1,"amount_minor":-100}}`,
+		`{"specversion":"1.0","id":"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f","type":"order.created.v1","data":{"order_id":"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f","user_id":1,"amount_minor":0}}`,
+		`{"specversion":"1.0","id":"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f","type":"order.created.v1","data":{"order_id":"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f","user_id":1,"amount_minor":"1"}}`,
+	}
+	for _, body := range poison {
+		b.order(t, 1, 100)
+		b.broker.Publish(t, events.TypeOrderCreated, []byte(body))
+	}
+	for range poison {
+		_, reason := b.result(t)
+		require.Empty(t, reason)
+	}
+	var dead []string
+	for range poison {
+		dead = append(dead, string(b.broker.Get(t, broker.OrdersQueue+broker.DeadSuffix).Body))
+	}
+	require.ElementsMatch(t, poison, dead)
+	require.Equal(t, "2", b.balance(t, 1))
+	require.InDelta(t, len(poison), b.Metric(t, `consumer_messages_total{outcome="dead_lettered"}`), 0)
+	b.sound(t)
+}
+
+func TestStopInMidStreamLosesAndRepeatsNothing(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	b.topUp(t, 1, "1000")
+	const n = 400
+	published := make(chan struct{})
+	go func() {
+		defer close(published)
+		for range n {
+			b.order(t, 1, 100)
+		}
+	}()
+	for range 4 { // each is stopped with work in hand, and another takes over
+		b.Stop()
+		b.Service = b.another(t).Ready(t)
+	}
+	<-published
+	b.count(t, n, "SELECT count(*) FROM payments.payments WHERE status = 'succeeded'")
+	require.Equal(t, "600", b.balance(t, 1))
+	b.sound(t)
+}
+
+func TestEntriesAreAppendOnlyAndBalancesHaveAFloor(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	b.topUp(t, 1, "10")
+	for _, statement := range []string{
+		"UPDATE payments.entries SET amount = 1", "DELETE FROM payments.entries", "TRUNCATE payments.entries",
+		"SELECT 1 FROM orders.outbox",
+	} {
+		_, err := b.pool.ExecContext(t.Context(), statement)
+		require.ErrorContains(t, err, "permission denied", statement)
+	}
+	_, err := b.pool.ExecContext(t.Context(), "UPDATE payments.accounts SET balance = balance - $1", 1000+rand.Int64N(1000)+1) //nolint:gosec // any overdraft
+	require.ErrorContains(t, err, "violates check constraint")
+}

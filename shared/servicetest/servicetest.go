@@ -1,0 +1,160 @@
+// Package servicetest runs a whole service as its main does, beside a test's own
+// database and virtual host.
+package servicetest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"gozon/shared/service"
+)
+
+// Patience is how long a test waits for what must happen: long enough for a broker
+// that starts anew.
+const Patience = 90 * time.Second
+
+// Service is a running service.
+type Service struct {
+	URL     string // of its API
+	Metrics string // of /metrics
+	stop    func()
+}
+
+// Start runs p with the given DATABASE_URL and AMQP_URL until the test or Stop ends
+// it. It returns at once; see Service.Ready.
+func Start(t testing.TB, p service.Program, databaseURL, amqpURL string) *Service {
+	t.Helper()
+	api, metrics := freeAddr(t), freeAddr(t)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	exit := make(chan int, 1)
+	var log lockedBuffer
+	go func() {
+		exit <- p.Run(ctx, nil, map[string]string{
+			"HTTP_ADDR": api, "METRICS_ADDR": metrics, "DATABASE_URL": databaseURL, "AMQP_URL": amqpURL, "DRAIN_TIMEOUT": "30s",
+		}, &log)
+	}()
+	s := &Service{URL: "http://" + api, Metrics: "http://" + metrics + "/metrics", stop: sync.OnceFunc(func() {
+		cancel()
+		require.Zero(t, <-exit, "the service did not stop cleanly")
+	})}
+	t.Cleanup(func() {
+		s.stop()
+		if t.Failed() {
+			t.Log(log.String())
+		}
+	})
+	return s
+}
+
+// Stop ends the service as SIGTERM would, and requires that it ends cleanly.
+func (s *Service) Stop() { s.stop() }
+
+// Ready waits until the service misses nothing.
+func (s *Service) Ready(t testing.TB) *Service {
+	t.Helper()
+	s.waitFor(t, `"ready"`)
+	return s
+}
+
+// Degraded waits until the service runs without its broker.
+func (s *Service) Degraded(t testing.TB) *Service {
+	t.Helper()
+	s.waitFor(t, `"degraded"`)
+	return s
+}
+
+func (s *Service) waitFor(t testing.TB, status string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		_, body, err := s.call(t.Context(), http.MethodGet, "/readyz", "")
+		return err == nil && strings.Contains(body, status)
+	}, Patience, 20*time.Millisecond)
+}
+
+// Call sends a request, with a JSON body when body is not empty, and returns the
+// status and the answer.
+func (s *Service) Call(t testing.TB, method, path, body string) (int, string) {
+	t.Helper()
+	status, answer, err := s.call(t.Context(), method, path, body)
+	require.NoError(t, err)
+	return status, answer
+}
+
+// Get decodes the answer of a GET, which must be 200, into v.
+func (s *Service) Get(t testing.TB, path string, v any) {
+	t.Helper()
+	status, body := s.Call(t, http.MethodGet, path, "")
+	require.Equal(t, http.StatusOK, status, body)
+	require.NoError(t, json.Unmarshal([]byte(body), v))
+}
+
+func (s *Service) call(ctx context.Context, method, path, body string) (int, string, error) {
+	req, err := http.NewRequestWithContext(ctx, method, s.URL+path, strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req) // no redirect is followed
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b), err
+}
+
+// Metric is the value of the sample that is written as name in /metrics, labels included.
+func (s *Service) Metric(t testing.TB, name string) float64 {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.Metrics, http.NoBody)
+	require.NoError(t, err)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` (\S+)$`).FindSubmatch(body)
+	require.NotNil(t, m, "no %s in /metrics", name)
+	v, err := strconv.ParseFloat(string(m[1]), 64)
+	require.NoError(t, err)
+	return v
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := service.Listen(t.Context(), "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// lockedBuffer is a log that is read while it may still be written.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
