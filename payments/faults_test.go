@@ -60,6 +60,7 @@ func TestBrokerRestartsMidBatch(t *testing.T) {
 	b.pool, _ = b.database.Open(t, postgres.Schema, migrations.FS)
 	b.Service = b.another(t).Ready(t)
 	b.topUp(t, 1, "1000")
+	virtual.Registered(t)
 	b.publish(t, func() {
 		server.Kill(t)
 		b.Degraded(t)

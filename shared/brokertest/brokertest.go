@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,6 +47,9 @@ func start() (*containertest.Container, error) {
 type Broker struct {
 	vhost  string
 	server *containertest.Container
+
+	mu      sync.Mutex
+	channel *amqp.Channel // of Publish
 }
 
 // New makes an empty virtual host in the container that the package shares.
@@ -95,6 +100,18 @@ func (b *Broker) manage(t testing.TB, method, path string, in, out any) {
 	}
 }
 
+// Registered waits until the broker has statistics of every queue, which come seconds
+// after the queue. RabbitMQ registers the member of a new quorum queue on disk half a
+// second late: killed before that, it starts the queue without a leader for ever.
+func (b *Broker) Registered(t testing.TB) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		var queues []struct{ Messages *int }
+		b.manage(t, http.MethodGet, "queues/"+b.vhost, nil, &queues)
+		return len(queues) > 0 && !slices.ContainsFunc(queues, func(q struct{ Messages *int }) bool { return q.Messages == nil })
+	}, 30*time.Second, 100*time.Millisecond)
+}
+
 // DropConnections closes the connections to the virtual host whose name begins with
 // prefix, from the broker's side, and says how many.
 func (b *Broker) DropConnections(t testing.TB, prefix string) int {
@@ -127,12 +144,17 @@ func (b *Broker) Channel(t testing.TB) *amqp.Channel {
 	return ch
 }
 
-// Publish sends a body to the shop's exchange, as a stranger would: it need not be an event.
+// Publish sends a body to the shop's exchange, as a stranger would: it need not be an
+// event. It uses one channel for all, and a new one when the broker has dropped it.
 func (b *Broker) Publish(t testing.TB, key string, body []byte) {
 	t.Helper()
-	ch := b.Channel(t)
-	require.NoError(t, ch.Confirm(false))
-	c, err := ch.PublishWithDeferredConfirmWithContext(t.Context(), broker.Exchange, key, false, false, amqp.Publishing{Body: body})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.channel == nil || b.channel.IsClosed() {
+		b.channel = b.Channel(t)
+		require.NoError(t, b.channel.Confirm(false))
+	}
+	c, err := b.channel.PublishWithDeferredConfirmWithContext(t.Context(), broker.Exchange, key, false, false, amqp.Publishing{Body: body})
 	require.NoError(t, err)
 	acked, err := c.WaitContext(t.Context())
 	require.NoError(t, err)
@@ -155,7 +177,9 @@ func (b *Broker) PublishEvent(t testing.TB, id uuid.UUID, e events.Event) {
 // Depth is the number of messages in a queue, those with consumers included.
 func (b *Broker) Depth(t testing.TB, queue string) int {
 	t.Helper()
-	q, err := b.Channel(t).QueueDeclarePassive(queue, true, false, false, false, nil)
+	ch := b.Channel(t)
+	defer ch.Close()
+	q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
 	require.NoError(t, err)
 	return q.Messages
 }
