@@ -9,6 +9,7 @@ require (
 	github.com/stretchr/testify v1.12.1
 	gorm.io/gorm v1.31.2
 	gozon/shared v0.0.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (
