@@ -249,7 +249,7 @@ func TestBadRequestLeavesNoRow(t *testing.T) {
 		{`{"user_id":1,"item":"x","price":1.001}`, "/price"},
 		{`{"user_id":1,"item":"x","price":1e3}`, "/price"},
 		{`{"user_id":1,"item":"x","price":"1"}`, "/price"},
-		{`{"user_id":1,"item":"x","price":90071992547409.92}`, "/price"},
+		{`{"user_id":1,"item":"x","price":10000000000000.00}`, "/price"},
 		{`{"user_id":1,"item":"x"}`, "/price"},
 		{`{"user_id":0,"item":"x","price":1}`, "/user_id"},
 		{`{"user_id":9007199254740992,"item":"x","price":1}`, "/user_id"},

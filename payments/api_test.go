@@ -84,7 +84,7 @@ func TestBadDepositLeavesNoRow(t *testing.T) {
 		{`{"user_id":1,"balance":1.999}`, "/balance"},
 		{`{"user_id":1,"balance":1e3}`, "/balance"},
 		{`{"user_id":1,"balance":"1000"}`, "/balance"},
-		{`{"user_id":1,"balance":90071992547409.92}`, "/balance"},
+		{`{"user_id":1,"balance":10000000000000.00}`, "/balance"},
 		{`{"user_id":1,"balance":99999999999999999999999}`, "/balance"},
 		{`{"user_id":1,"balance":null}`, "/balance"},
 		{`{"user_id":1}`, "/balance"},
@@ -111,11 +111,11 @@ func TestBadDepositLeavesNoRow(t *testing.T) {
 func TestBalanceHasACeiling(t *testing.T) {
 	t.Parallel()
 	b := start(t)
-	b.topUp(t, 1, "90071992547409.90")
+	b.topUp(t, 1, "9999999999999.98")
 	status, body := b.Call(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":0.02}`)
 	require.Equal(t, http.StatusUnprocessableEntity, status, body)
 	b.topUp(t, 1, "0.01")
-	require.Equal(t, "90071992547409.91", b.balance(t, 1))
+	require.Equal(t, "9999999999999.99", b.balance(t, 1))
 	b.sound(t)
 }
 

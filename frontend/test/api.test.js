@@ -24,12 +24,12 @@ async function failure(t, status, body, headers = {}) {
 }
 
 test('an order goes out exactly and comes back exactly', async (t) => {
-  const { base, requests } = await startPeer(t, () => JSON.stringify(order('a')).replace('1000', '90071992547409.91'));
+  const { base, requests } = await startPeer(t, () => JSON.stringify(order('a')).replace('1000', '9999999999999.99'));
   const placed = await createApi({ base }).placeOrder(2 ** 53 - 1, { item: '"7" 1.5', price: MAX });
   assert.equal(requests[0].method, 'POST');
   assert.equal(requests[0].url, '/orders/');
   assert.equal(requests[0].headers['content-type'], 'application/json');
-  assert.equal(requests[0].body, '{"user_id":9007199254740991,"item":"\\"7\\" 1.5","price":90071992547409.91}');
+  assert.equal(requests[0].body, '{"user_id":9007199254740991,"item":"\\"7\\" 1.5","price":9999999999999.99}');
   assert.deepEqual(placed, {
     id: 'a', item: 'Laptop', price: MAX, status: 'NEW', reason: '', version: 1, createdAt: '2026-01-01T00:00:00Z',
   });

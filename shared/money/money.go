@@ -16,8 +16,9 @@ import (
 type Amount int64
 
 // Max is the largest amount the shop handles, for a price and for a balance:
-// 2^53−1 minor units, the largest that every JSON reader gets exactly.
-const Max Amount = 1<<53 - 1
+// 9999999999999.99. A double tells any two numbers of fifteen digits apart, so every
+// JSON reader gets an amount exactly.
+const Max Amount = 999_999_999_999_999
 
 const (
 	minorPerMajor = 100

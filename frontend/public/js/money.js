@@ -1,8 +1,8 @@
 // Exact money. An amount is a BigInt of minor units (1999n is 19.99), and no
 // float is on any way in or out: a double cannot hold every amount the shop takes.
 
-/** The largest amount of the shop, 2^53−1 minor units. */
-export const MAX = 2n ** 53n - 1n;
+/** The largest amount of the shop: fifteen digits, in minor units. */
+export const MAX = 999_999_999_999_999n;
 
 // Digits, plain or grouped by spaces as format() writes them; a comma is read as
 // the decimal sign, so "1,000" has three decimals and is refused, never misread.

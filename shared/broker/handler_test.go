@@ -1,0 +1,71 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"gozon/shared/broker"
+	"gozon/shared/events"
+)
+
+func message(orderID string) []byte {
+	return fmt.Appendf(nil, `{"specversion":"1.0","id":"x","type":"order.created.v1","data":{"order_id":%q}}`, orderID)
+}
+
+func TestDecodedSaysWhatBecomesOfEachMessage(t *testing.T) {
+	t.Parallel()
+	errBad, errDown := errors.New("bad"), errors.New("down")
+	for name, tc := range map[string]struct {
+		bodies []string
+		want   []error // nil, broker.ErrPoison, or errDown
+		done   []string
+	}{
+		"all well":               {[]string{"a", "b"}, []error{nil, nil}, []string{"a", "b"}},
+		"undecodable alone":      {[]string{"a", "", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
+		"nothing decodable":      {[]string{"", ""}, []error{broker.ErrPoison, broker.ErrPoison}, nil},
+		"bad item alone":         {[]string{"a", "bad", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
+		"panic alone":            {[]string{"a", "panic", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
+		"database down: retried": {[]string{"a", "down", ""}, []error{errDown, errDown, broker.ErrPoison}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var done []string
+			handle := broker.Decoded(
+				func(e events.Envelope) (string, error) {
+					var o events.OrderCreated
+					err := e.Decode(&o)
+					return o.OrderID, err
+				},
+				func(_ context.Context, items []string) ([]int, error) {
+					switch {
+					case slices.Contains(items, "bad"):
+						return nil, errBad
+					case slices.Contains(items, "down"):
+						return nil, errDown
+					case slices.Contains(items, "panic"):
+						panic("panic")
+					}
+					return make([]int, len(items)), nil
+				},
+				func(err error) bool { return errors.Is(err, errBad) },
+				func(_ context.Context, item string, _ int) { done = append(done, item) })
+			bodies := make([][]byte, len(tc.bodies))
+			for i, b := range tc.bodies {
+				if b != "" {
+					bodies[i] = message(b)
+				}
+			}
+			errs := handle(t.Context(), bodies)
+			require.Len(t, errs, len(tc.want))
+			for i, want := range tc.want {
+				require.ErrorIs(t, errs[i], want)
+			}
+			require.Equal(t, tc.done, done)
+		})
+	}
+}

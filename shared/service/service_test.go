@@ -1,0 +1,199 @@
+package service_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/stretchr/testify/require"
+
+	"gozon/shared/service"
+)
+
+type config struct {
+	Service service.Config
+	Secret  string `env:"SECRET,notEmpty" usage:"what must be given"`
+}
+
+func (c *config) Validate() error { return c.Service.Validate() }
+
+func command(t *testing.T, environ map[string]string, args ...string) (code int, printed string) {
+	t.Helper()
+	var stderr bytes.Buffer
+	var cfg config
+	p := service.Program{Name: "test", Config: &cfg, Frame: &cfg.Service, Serve: func(context.Context, *slog.Logger) error {
+		return errors.New("served " + cfg.Secret)
+	}}
+	return p.Run(t.Context(), args, environ, &stderr), stderr.String()
+}
+
+func TestProgram(t *testing.T) {
+	t.Parallel()
+	code, printed := command(t, nil, "help")
+	require.Zero(t, code)
+	for _, word := range []string{"healthcheck", "HTTP_ADDR", "METRICS_ADDR", "LOG_LEVEL", "DRAIN_TIMEOUT", "SECRET", "required"} {
+		require.Contains(t, printed, word)
+	}
+	code, printed = command(t, nil)
+	require.Equal(t, 2, code)
+	require.Contains(t, printed, "SECRET")
+	require.Contains(t, printed, "Usage:")
+	code, printed = command(t, map[string]string{"SECRET": "x", "DRAIN_TIMEOUT": "soon"})
+	require.Equal(t, 2, code)
+	require.Contains(t, printed, "DrainTimeout")
+	code, _ = command(t, map[string]string{"SECRET": "x"}, "dance")
+	require.Equal(t, 2, code)
+	code, printed = command(t, map[string]string{"SECRET": "x"})
+	require.Equal(t, 1, code)
+	require.Contains(t, printed, `"error":"served x"`)
+	code, _ = command(t, map[string]string{"SECRET": "x", "HTTP_ADDR": "127.0.0.1:1"}, "healthcheck")
+	require.Equal(t, 1, code, "nobody listens there")
+}
+
+var discard = slog.New(slog.DiscardHandler)
+
+func TestPartsStopInReverse(t *testing.T) {
+	t.Parallel()
+	var stopped []string
+	part := func(name string) service.Part {
+		return service.Part{Name: name, Run: func(ctx context.Context) error {
+			<-ctx.Done()
+			stopped = append(stopped, name) // one at a time: the race detector would tell
+			return nil
+		}}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.NoError(t, service.Run(ctx, discard, time.Minute, part("pool"), part("relay"), part("http")))
+	require.Equal(t, []string{"http", "relay", "pool"}, stopped)
+}
+
+func TestPartThatFailsStopsAll(t *testing.T) {
+	t.Parallel()
+	errPart := errors.New("port taken")
+	stopped := false
+	err := service.Run(t.Context(), discard, time.Minute,
+		service.Part{Name: "good", Run: func(ctx context.Context) error { <-ctx.Done(); stopped = true; return nil }},
+		service.Part{Name: "bad", Run: func(context.Context) error { return errPart }})
+	require.ErrorIs(t, err, errPart)
+	require.True(t, stopped)
+}
+
+func TestPartThatHangsIsLeftBehind(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	release := make(chan struct{})
+	defer close(release)
+	err := service.Run(ctx, discard, 10*time.Millisecond, service.Part{Name: "stuck", Run: func(context.Context) error { <-release; return nil }})
+	require.ErrorContains(t, err, "stuck did not stop")
+}
+
+// serving is the frame's engine behind a real listener.
+func serving(t *testing.T, log io.Writer, health *service.Health, routes func(*gin.Engine)) (url string, stop func() error) {
+	t.Helper()
+	l, err := service.Listen(t.Context(), "127.0.0.1:0")
+	require.NoError(t, err)
+	e := service.NewEngine(service.NewLogger(log, slog.LevelInfo, "test"), service.NewRegistry(), health)
+	routes(e)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- service.ServeHTTP(l, e, health).Run(ctx) }()
+	t.Cleanup(cancel)
+	return "http://" + l.Addr().String(), func() error {
+		cancel()
+		return <-done
+	}
+}
+
+func get(t *testing.T, method, url, id string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
+	require.NoError(t, err)
+	if id != "" {
+		req.Header.Set(service.RequestIDHeader, id)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp, string(body)
+}
+
+func TestEngine(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	url, stop := serving(t, &log, &service.Health{}, func(e *gin.Engine) {
+		service.Handle(e, http.MethodGet, "/things/:id", func(c *gin.Context) { c.String(http.StatusOK, c.Param("id")) })
+		service.Handle(e, http.MethodGet, "/panic", func(*gin.Context) { panic("ouch") })
+	})
+	for path, want := range map[string]string{"/things/1": "1", "/things/1/": "1"} {
+		resp, body := get(t, http.MethodGet, url+path, "my-id")
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+		require.Equal(t, want, body)
+		require.Equal(t, []string{"my-id"}, resp.Header.Values(service.RequestIDHeader))
+	}
+	for _, tc := range []struct {
+		method, path string
+		status       int
+	}{{http.MethodGet, "/nothing", 404}, {http.MethodDelete, "/things/1", 405}, {http.MethodGet, "/panic", 500}} {
+		resp, body := get(t, tc.method, url+tc.path, strings.Repeat("x", 65)) // an id that is too long is replaced
+		require.Equal(t, tc.status, resp.StatusCode, body)
+		require.Equal(t, "application/problem+json", resp.Header.Get("Content-Type"))
+		id := resp.Header.Get(service.RequestIDHeader)
+		require.Len(t, id, 36)
+		require.Contains(t, body, id)
+		require.NotContains(t, body, "ouch")
+	}
+	require.NoError(t, stop())
+	require.Equal(t, 1, strings.Count(log.String(), "ouch"), "logged once")
+	require.Contains(t, log.String(), `"request_id"`)
+}
+
+func TestReadiness(t *testing.T) {
+	t.Parallel()
+	health := &service.Health{}
+	errDown := errors.New("down")
+	code, body := health.Ready(t.Context())
+	require.Equal(t, http.StatusOK, code)
+	require.Equal(t, "ready", body.Status)
+	health.Add("broker", service.Degrading, func(context.Context) error { return errDown })
+	code, body = health.Ready(t.Context())
+	require.Equal(t, http.StatusOK, code)
+	require.Equal(t, service.Readiness{Status: "degraded", Missing: map[string]string{"broker": "down"}}, body)
+	health.Add("database", service.Required, func(context.Context) error { return errDown })
+	code, body = health.Ready(t.Context())
+	require.Equal(t, http.StatusServiceUnavailable, code)
+	require.Equal(t, "unavailable", body.Status)
+	require.Len(t, body.Missing, 2)
+	health.Stopping()
+	_, body = health.Ready(t.Context())
+	require.Equal(t, "stopping", body.Status)
+}
+
+func TestStopLetsARequestInHandFinish(t *testing.T) {
+	t.Parallel()
+	inHand, release := make(chan struct{}), make(chan struct{})
+	url, stop := serving(t, io.Discard, &service.Health{}, func(e *gin.Engine) {
+		e.GET("/slow", func(c *gin.Context) { close(inHand); <-release; c.String(http.StatusOK, "done") })
+	})
+	answered := make(chan string, 1)
+	go func() {
+		_, body := get(t, http.MethodGet, url+"/slow", "")
+		answered <- body
+	}()
+	<-inHand
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	close(release)
+	require.Equal(t, "done", <-answered)
+	require.NoError(t, <-stopped)
+}
