@@ -39,7 +39,7 @@ func browser(t *testing.T) context.Context {
 		image = "chromedp/headless-shell:stable"
 	}
 	// On the host's network, so that the page's address is the same inside.
-	out, err := exec.CommandContext(t.Context(), "docker", "run", "-d", "--rm", "--network", "host", image).Output() //nolint:gosec // the developer's own image
+	out, err := exec.CommandContext(t.Context(), "docker", "run", "-d", "--rm", "--network", "host", image).Output()
 	require.NoError(t, err)
 	id := strings.TrimSpace(string(out))
 	t.Cleanup(func() { _ = exec.Command("docker", "kill", id).Run() }) //nolint:noctx,gosec // after the test's own context has ended

@@ -35,7 +35,7 @@ func inspect(t *testing.T, service string) inspected {
 	containers, err := shop.Containers(t.Context(), service)
 	require.NoError(t, err)
 	require.NotEmpty(t, containers, service)
-	out, err := exec.CommandContext(t.Context(), "docker", "inspect", containers[0].ID).Output() //nolint:gosec // a container id
+	out, err := exec.CommandContext(t.Context(), "docker", "inspect", containers[0].ID).Output()
 	require.NoError(t, err)
 	var all []inspected
 	require.NoError(t, json.Unmarshal(out, &all))
@@ -72,7 +72,7 @@ func TestServiceImagesAreSmall(t *testing.T) {
 	t.Parallel()
 	const limit = 25_000_000
 	for _, service := range []string{"orders", "payments", "gateway"} {
-		out, err := exec.CommandContext(t.Context(), "docker", "image", "inspect", "-f", "{{.Size}}", inspect(t, service).Image).Output() //nolint:gosec // an image id
+		out, err := exec.CommandContext(t.Context(), "docker", "image", "inspect", "-f", "{{.Size}}", inspect(t, service).Image).Output()
 		require.NoError(t, err)
 		var size int
 		require.NoError(t, json.Unmarshal(out, &size))

@@ -90,24 +90,16 @@ func TestConnectionsDropMidBatch(t *testing.T) {
 	t.Parallel()
 	b := start(t)
 	b.topUp(t, 1, "100000")
-	enough, published := make(chan struct{}), make(chan int)
-	go func() {
-		for n := 1; ; n++ {
-			b.order(t, 1, 100)
-			select {
-			case <-enough:
-				published <- n
-				return
-			default:
-			}
-		}
-	}()
+	n := 0
 	for range 3 {
-		require.Eventually(t, func() bool { return b.broker.DropConnections(t, "payments") > 0 },
-			servicetest.Patience, 200*time.Millisecond)
+		require.Eventually(t, func() bool {
+			for range 20 {
+				b.order(t, 1, 100)
+				n++
+			}
+			return b.broker.DropConnections(t, "payments") > 0
+		}, servicetest.Patience, 200*time.Millisecond)
 	}
-	close(enough)
-	n := <-published
 	b.count(t, n, "SELECT count(*) FROM payments.payments WHERE status = 'succeeded'")
 	require.Equal(t, strconv.Itoa(100000-n), b.balance(t, 1))
 	require.Zero(t, b.broker.Depth(t, broker.OrdersQueue+broker.DeadSuffix))

@@ -22,12 +22,12 @@ func TestSettle(t *testing.T) {
 		want       Status
 		wantReason CancelReason
 	}{
-		"new, paid":                         {StatusNew, "", paid, OutcomeApplied, StatusPaid, ""},
-		"new, refused":                      {StatusNew, "", refused, OutcomeApplied, StatusCancelled, "insufficient_funds"},
-		"paid, paid":                        {StatusPaid, "", paid, OutcomeDuplicate, StatusPaid, ""},
-		"paid, refused":                     {StatusPaid, "", refused, OutcomeContradictory, StatusPaid, ""},
-		"cancelled, paid":                   {StatusCancelled, "insufficient_funds", paid, OutcomeContradictory, StatusCancelled, "insufficient_funds"},
-		"cancelled, refused":                {StatusCancelled, "insufficient_funds", refused, OutcomeDuplicate, StatusCancelled, "insufficient_funds"},
+		"new, paid":                          {StatusNew, "", paid, OutcomeApplied, StatusPaid, ""},
+		"new, refused":                       {StatusNew, "", refused, OutcomeApplied, StatusCancelled, "insufficient_funds"},
+		"paid, paid":                         {StatusPaid, "", paid, OutcomeDuplicate, StatusPaid, ""},
+		"paid, refused":                      {StatusPaid, "", refused, OutcomeContradictory, StatusPaid, ""},
+		"cancelled, paid":                    {StatusCancelled, "insufficient_funds", paid, OutcomeContradictory, StatusCancelled, "insufficient_funds"},
+		"cancelled, refused":                 {StatusCancelled, "insufficient_funds", refused, OutcomeDuplicate, StatusCancelled, "insufficient_funds"},
 		"cancelled, refused for other cause": {StatusCancelled, "account_not_found", refused, OutcomeContradictory, StatusCancelled, "account_not_found"},
 	} {
 		t.Run(name, func(t *testing.T) {
