@@ -42,7 +42,7 @@ func browser(t *testing.T) context.Context {
 	out, err := exec.CommandContext(t.Context(), "docker", "run", "-d", "--rm", "--network", "host", image).Output()
 	require.NoError(t, err)
 	id := strings.TrimSpace(string(out))
-	t.Cleanup(func() { _ = exec.Command("docker", "kill", id).Run() }) //nolint:noctx,gosec // after the test's own context has ended
+	t.Cleanup(func() { _ = exec.Command("docker", "kill", id).Run() }) //nolint:noctx // after the test's own context has ended
 	const devtools = "127.0.0.1:9222"
 	require.Eventually(t, func() bool {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", devtools)

@@ -187,7 +187,7 @@ func TestStopLetsARequestInHandFinish(t *testing.T) {
 	})
 	answered := make(chan string, 1)
 	go func() {
-		resp, err := http.Get(url + "/slow") //nolint:noctx,gosec // bounded by the test
+		resp, err := http.Get(url + "/slow") //nolint:noctx // bounded by the test
 		if err != nil {
 			answered <- err.Error()
 			return
