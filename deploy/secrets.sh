@@ -3,8 +3,8 @@
 # there stays: the volumes remember it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-umask 077
 touch .env
+chmod 600 .env
 for name in POSTGRES_PASSWORD ORDERS_DB_PASSWORD PAYMENTS_DB_PASSWORD RABBITMQ_PASSWORD; do
 	grep -q "^$name=" .env || echo "$name=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')" >> .env
 done

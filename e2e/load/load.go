@@ -2,14 +2,17 @@
 package load
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,31 +76,83 @@ func (o *Orders) Accepted() []string {
 	return slices.Clone(o.accepted)
 }
 
-// place places one order of 1 from a random user of 1 … users.
-func (c *Client) place(ctx context.Context, users int, into *Orders) error {
-	body := fmt.Appendf(nil, `{"user_id":%d,"item":"Book","price":1}`, 1+rand.IntN(users)) //nolint:gosec // a load needs no secret numbers
-	status, answer, err := c.Post(ctx, "/orders/", body)
+// newOrder is the body of an order of 1 from a random user of 1 … users.
+func newOrder(users int) []byte {
+	return fmt.Appendf(nil, `{"user_id":%d,"item":"Book","price":1}`, 1+rand.IntN(users)) //nolint:gosec // a load needs no secret numbers
+}
+
+// answered notes what became of an order.
+func (o *Orders) answered(status int, answer []byte, err error) error {
 	if err == nil && status != http.StatusCreated {
 		err = fmt.Errorf("order not accepted: %d %s", status, answer)
 	}
-	var o struct{ ID string }
+	var order struct{ ID string }
 	if err == nil {
-		err = json.Unmarshal(answer, &o)
+		err = json.Unmarshal(answer, &order)
 	}
 	if err != nil {
-		into.Failed.Add(1)
+		o.Failed.Add(1)
 		return err
 	}
-	into.mu.Lock()
-	defer into.mu.Unlock()
-	into.accepted = append(into.accepted, o.ID)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.accepted = append(o.accepted, order.ID)
 	return nil
 }
 
-// Place places n orders over the connections, each connection one after the other
-// (a closed loop), and stops at the first that is not accepted.
+// Place places n orders over a number of connections, each one order after the other
+// (a closed loop), and stops at the first that is not accepted. It writes and reads
+// its connections itself: on a small machine the load must not cost what it measures.
 func (c *Client) Place(ctx context.Context, connections, users, n int, into *Orders) error {
-	return each(ctx, connections, n, func(int) error { return c.place(ctx, users, into) })
+	pool := make(chan *conn, connections)
+	for range connections {
+		p, err := dial(ctx, c.base)
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		pool <- p
+	}
+	return each(ctx, connections, n, func(int) error {
+		p := <-pool
+		defer func() { pool <- p }()
+		return into.answered(p.post("/orders/", newOrder(users)))
+	})
+}
+
+// conn is one kept connection, for one caller at a time.
+type conn struct {
+	net.Conn
+	host string
+	in   *bufio.Reader
+}
+
+func dial(ctx context.Context, base string) (*conn, error) {
+	host := strings.TrimPrefix(base, "http://")
+	c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", host)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return &conn{c, host, bufio.NewReader(c)}, nil
+}
+
+func (c *conn) post(path string, body []byte) (int, []byte, error) {
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		return 0, nil, fmt.Errorf("post %s: %w", path, err)
+	}
+	if _, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", path, c.host, len(body), body); err != nil {
+		return 0, nil, fmt.Errorf("post %s: %w", path, err)
+	}
+	resp, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		return 0, nil, fmt.Errorf("post %s: %w", path, err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, nil, fmt.Errorf("post %s: %w", path, err)
+	}
+	return resp.StatusCode, answer, nil
 }
 
 // PlaceThroughFaults places orders, each worker one in every pause, until n were
@@ -110,7 +165,7 @@ func (c *Client) PlaceThroughFaults(ctx context.Context, workers, users, n int, 
 			tick := time.NewTicker(pause)
 			defer tick.Stop()
 			for accepted.Load() < int64(n) {
-				if c.place(ctx, users, into) == nil {
+				if into.answered(c.Post(ctx, "/orders/", newOrder(users))) == nil {
 					accepted.Add(1)
 				}
 				select {
