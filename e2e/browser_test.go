@@ -4,7 +4,6 @@ package e2e_test
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -43,12 +42,16 @@ func browser(t *testing.T) context.Context {
 	require.NoError(t, err)
 	id := strings.TrimSpace(string(out))
 	t.Cleanup(func() { _ = exec.Command("docker", "kill", id).Run() }) //nolint:noctx // after the test's own context has ended
-	const devtools = "127.0.0.1:9222"
+	const devtools = "http://127.0.0.1:9222"
 	require.Eventually(t, func() bool {
-		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", devtools)
-		return err == nil && conn.Close() == nil
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, devtools+"/json/version", http.NoBody)
+		if err != nil {
+			return false
+		}
+		resp, err := client.Do(req)
+		return err == nil && resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
 	}, time.Minute, 100*time.Millisecond)
-	ctx, cancel := remote.NewAllocator(t.Context(), "http://"+devtools)
+	ctx, cancel := remote.NewAllocator(t.Context(), devtools)
 	t.Cleanup(cancel)
 	return ctx
 }
