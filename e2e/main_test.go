@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -29,7 +28,7 @@ func run(m *testing.M) int {
 	ctx := context.Background()
 	var log bytes.Buffer
 	var err error
-	shop, err = stack.Up(ctx, stack.Options{Project: "gozon-e2e-" + strconv.Itoa(os.Getpid()), Log: &log})
+	shop, err = stack.Up(ctx, stack.Options{Project: "gozon-e2e", Log: &log})
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s\nthe shop did not start: %v\n", log.String(), err)
 		return 1

@@ -40,8 +40,9 @@ type Stack struct {
 	env  []string
 }
 
-// Up builds and starts a shop and waits until both of its doors answer. When it
-// fails, nothing is left behind.
+// Up builds and starts a shop and waits until both of its doors answer. What an
+// earlier run of the same project left behind is deleted first; when Up fails, it
+// leaves nothing behind itself.
 func Up(ctx context.Context, o Options) (*Stack, error) {
 	_, here, _, _ := runtime.Caller(0)
 	s := &Stack{Options: o, root: filepath.Join(filepath.Dir(here), "..", "..")}
@@ -57,6 +58,9 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 	s.env = append(os.Environ(), append([]string{
 		"COMPOSE_PROJECT_NAME=" + o.Project, "BIND_ADDR=127.0.0.1", "FRONTEND_PORT=" + page, "GATEWAY_PORT=" + gateway,
 	}, o.Env...)...)
+	if err := s.Down(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.Start(ctx); err != nil {
 		return nil, errors.Join(err, s.Down(context.WithoutCancel(ctx)))
 	}
