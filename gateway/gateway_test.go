@@ -274,34 +274,3 @@ func TestEventsPassUnbuffered(t *testing.T) {
 	require.Equal(t, "data: first\n", line, "it is here while the service still writes")
 	close(release)
 }
-
-// BenchmarkHop reports what is left of the throughput of a GET when it goes through
-// the gateway, against the service itself in the same run.
-func BenchmarkHop(b *testing.B) {
-	direct := serveAt(b, "127.0.0.1:0", echo)
-	g := start(b, time.Minute, direct)
-	rate := func(base string) float64 {
-		const workers, each = 16, 100
-		client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: workers}}
-		began := time.Now()
-		var wg sync.WaitGroup
-		for range workers {
-			wg.Go(func() {
-				for range each {
-					resp, err := client.Get(base + "/orders") //nolint:noctx // bounded by the benchmark
-					if err != nil {
-						b.Error(err)
-						return
-					}
-					_, _ = io.Copy(io.Discard, resp.Body)
-					_ = resp.Body.Close()
-				}
-			})
-		}
-		wg.Wait()
-		return workers * each / time.Since(began).Seconds()
-	}
-	for b.Loop() {
-		b.ReportMetric(rate(g.url)/rate("http://"+direct.addr.String()), "ratio")
-	}
-}

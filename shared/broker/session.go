@@ -60,7 +60,7 @@ func dial(amqpURL, name string, log *slog.Logger) (*session, error) {
 	cfg.Dial = func(network, addr string) (net.Conn, error) {
 		select {
 		case <-s.down:
-			return nil, errors.New("this session has ended") // the library's own reconnect
+			return nil, errors.New("the session has ended") // the library's own reconnect
 		default:
 		}
 		c, err := amqp.DefaultDial(dialTimeout)(network, addr)
