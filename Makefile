@@ -60,7 +60,7 @@ test-modules: docker ## test each Go module, on real PostgreSQL and RabbitMQ
 .PHONY: test-frontend
 test-frontend: docker ## test the web page's modules
 	@if command -v node >/dev/null; then cd frontend && node --test test/*.test.js; \
-	else $(ENSURE) browser; $(test_env) docker run --rm -v "$(CURDIR)/frontend:/frontend:ro" -w /frontend "$$BROWSER_IMAGE" sh -c "node --test test/*.test.js"; fi
+	else $(ENSURE) node; $(test_env) docker run --rm -v "$(CURDIR)/frontend:/frontend:ro" -w /frontend "$${NODE_IMAGE:-node:22-slim}" sh -c "node --test test/*.test.js"; fi
 
 .PHONY: test-e2e
 test-e2e: docker ## test the whole shop from outside, and the page in a browser

@@ -3,13 +3,14 @@
 # they are: what the user has chosen, the official image, or, where no registry can
 # be reached, a stand-in made from Debian packages.
 #
-#   deploy/images/ensure.sh postgres rabbitmq nginx golang browser
+#   deploy/images/ensure.sh postgres rabbitmq nginx golang browser node
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-declare -A variable=([postgres]=POSTGRES_IMAGE [rabbitmq]=RABBITMQ_IMAGE [nginx]=NGINX_IMAGE [golang]=GO_IMAGE [browser]=BROWSER_IMAGE)
-declare -A official=([postgres]=postgres:17 [rabbitmq]=rabbitmq:4.0-management [nginx]=nginx:1.26 [golang]=golang:1.26 [browser]=chromedp/headless-shell:stable)
-declare -A standin=([postgres]=gozon-standin/postgres:17 [rabbitmq]=gozon-standin/rabbitmq:4.0 [nginx]=gozon-standin/nginx:1.26 [golang]=gozon-standin/golang:1.26 [browser]=gozon-standin/browser:1)
+declare -A variable=([postgres]=POSTGRES_IMAGE [rabbitmq]=RABBITMQ_IMAGE [nginx]=NGINX_IMAGE [golang]=GO_IMAGE [browser]=BROWSER_IMAGE [node]=NODE_IMAGE)
+declare -A official=([postgres]=postgres:17 [rabbitmq]=rabbitmq:4.0-management [nginx]=nginx:1.26 [golang]=golang:1.26 [browser]=chromedp/headless-shell:stable [node]=node:22-slim)
+declare -A standin=([postgres]=gozon-standin/postgres:17 [rabbitmq]=gozon-standin/rabbitmq:4.0 [nginx]=gozon-standin/nginx:1.26 [golang]=gozon-standin/golang:1.26 [browser]=gozon-standin/browser:1 [node]=gozon-standin/browser:1)
+declare -A folder=([postgres]=postgres [rabbitmq]=rabbitmq [nginx]=nginx [golang]=golang [browser]=browser [node]=browser)
 base=gozon-standin/base:trixie
 
 touch .env
@@ -19,7 +20,7 @@ say() { printf '%s\n' "$*" >&2; }
 recipe() { # the hash of all that a stand-in is made of
 	{
 		cat deploy/images/ensure.sh
-		[ ! -d "deploy/images/$1" ] || cat deploy/images/"$1"/*
+		[ ! -d "deploy/images/${folder[$1]}" ] || cat "deploy/images/${folder[$1]}"/*
 		[ "$1" != golang ] || go version
 	} | sha256sum | cut -c1-16
 }
@@ -63,7 +64,7 @@ make_standin() { # make_standin NAME
 		return
 	fi
 	log=$(mktemp)
-	if ! DOCKER_BUILDKIT=0 docker build --label "gozon.recipe=$want" -t "$image" "deploy/images/$1" >"$log" 2>&1; then
+	if ! DOCKER_BUILDKIT=0 docker build --label "gozon.recipe=$want" -t "$image" "deploy/images/${folder[$1]}" >"$log" 2>&1; then
 		tail -n 40 "$log" >&2
 		say "the stand-in $image could not be made"
 		return 1
