@@ -12,7 +12,7 @@ BIN     := $(CURDIR)/.bin
 # What tests need to know: the images that .env names, and where containers are
 # found when this machine is itself a container.
 define test_env
-[ ! -f .env ] || { set -a; . <(grep -E '^[A-Z]+_IMAGE=' .env); set +a; }; \
+[ ! -f .env ] || eval "$$(sed -n 's/^\([A-Z]*_IMAGE=.*\)/export \1/p' .env)"; \
 export COMPOSE="$(COMPOSE)"; \
 [ ! -e /.dockerenv ] || export TESTCONTAINERS_HOST_OVERRIDE=127.0.0.1; \
 docker image inspect testcontainers/ryuk:0.13.0 >/dev/null 2>&1 || docker pull -q testcontainers/ryuk:0.13.0 >/dev/null 2>&1 || export TESTCONTAINERS_RYUK_DISABLED=true;

@@ -7,21 +7,27 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-declare -A variable=([postgres]=POSTGRES_IMAGE [rabbitmq]=RABBITMQ_IMAGE [nginx]=NGINX_IMAGE [golang]=GO_IMAGE [browser]=BROWSER_IMAGE [node]=NODE_IMAGE)
-declare -A official=([postgres]=postgres:17 [rabbitmq]=rabbitmq:4.0-management [nginx]=nginx:1.26 [golang]=golang:1.26 [browser]=chromedp/headless-shell:stable [node]=node:22-slim)
-declare -A standin=([postgres]=gozon-standin/postgres:17 [rabbitmq]=gozon-standin/rabbitmq:4.0 [nginx]=gozon-standin/nginx:1.26 [golang]=gozon-standin/golang:1.26 [browser]=gozon-standin/browser:1 [node]=gozon-standin/browser:1)
-declare -A folder=([postgres]=postgres [rabbitmq]=rabbitmq [nginx]=nginx [golang]=golang [browser]=browser [node]=browser)
+facts() { # facts NAME: sets what is known of an image (no arrays by name: bash 3 has none)
+	case "$1" in
+	postgres) variable=POSTGRES_IMAGE official=postgres:17 standin=gozon-standin/postgres:17 folder=postgres ;;
+	rabbitmq) variable=RABBITMQ_IMAGE official=rabbitmq:4.0-management standin=gozon-standin/rabbitmq:4.0 folder=rabbitmq ;;
+	nginx) variable=NGINX_IMAGE official=nginx:1.26 standin=gozon-standin/nginx:1.26 folder=nginx ;;
+	golang) variable=GO_IMAGE official=golang:1.26 standin=gozon-standin/golang:1.26 folder= ;;
+	browser) variable=BROWSER_IMAGE official=chromedp/headless-shell:stable standin=gozon-standin/browser:1 folder=browser ;;
+	node) variable=NODE_IMAGE official=node:22-slim standin=gozon-standin/browser:1 folder=browser ;;
+	*) say "unknown image $1"; exit 2 ;;
+	esac
+}
 base=gozon-standin/base:trixie
 
 touch .env
 
 say() { printf '%s\n' "$*" >&2; }
 
-recipe() { # the hash of all that a stand-in is made of
+recipe() { # the hash of all that the stand-in is made of
 	{
 		cat deploy/images/ensure.sh
-		[ ! -d "deploy/images/${folder[$1]}" ] || cat "deploy/images/${folder[$1]}"/*
-		[ "$1" != golang ] || go version
+		if [ -n "$folder" ]; then cat "deploy/images/$folder"/*; else go version; fi
 	} | sha256sum | cut -c1-16
 }
 
@@ -53,45 +59,46 @@ make_golang() { # the base, this machine's Go, and the authorities that this mac
 	rm -f "$tar"
 }
 
-make_standin() { # make_standin NAME
-	local image=${standin[$1]} want log
-	want=$(recipe "$1")
-	has "$image" "$want" && return
-	say "no registry gives ${official[$1]}: making the stand-in $image from Debian packages"
+make_standin() {
+	local want log
+	want=$(recipe)
+	has "$standin" "$want" && return
+	say "no registry gives $official: making the stand-in $standin from Debian packages"
 	make_base
-	if [ "$1" = golang ]; then
-		make_golang "$image" "$want"
+	if [ -z "$folder" ]; then
+		make_golang "$standin" "$want"
 		return
 	fi
 	log=$(mktemp)
-	if ! DOCKER_BUILDKIT=0 docker build --label "gozon.recipe=$want" -t "$image" "deploy/images/${folder[$1]}" >"$log" 2>&1; then
+	if ! DOCKER_BUILDKIT=0 docker build --label "gozon.recipe=$want" -t "$standin" "deploy/images/$folder" >"$log" 2>&1; then
 		tail -n 40 "$log" >&2
-		say "the stand-in $image could not be made"
+		say "the stand-in $standin could not be made"
 		return 1
 	fi
 	rm -f "$log"
 }
 
-pids=()
+pids=
 for name in "$@"; do
-	var=${variable[$name]}
-	chosen=${!var:-}
-	[ -n "$chosen" ] || chosen=$(sed -n "s/^$var=//p" .env 2>/dev/null | tail -n 1)
+	facts "$name"
+	chosen=${!variable:-}
+	[ -n "$chosen" ] || chosen=$(sed -n "s/^$variable=//p" .env | tail -n 1)
 	case "$chosen" in
 	"")
-		if docker image inspect "${official[$name]}" >/dev/null 2>&1 || timeout 600 docker pull -q "${official[$name]}" >/dev/null 2>&1; then
+		if docker image inspect "$official" >/dev/null 2>&1 || docker pull -q "$official" >/dev/null 2>&1; then
 			continue # it is the default
 		fi
 		;;
-	"${standin[$name]}") ;;
+	"$standin") ;;
 	*) continue ;; # the user's own
 	esac
 	# The first makes the base; after that they do not need each other.
 	if docker image inspect "$base" >/dev/null 2>&1; then
-		make_standin "$name" & pids+=($!)
+		make_standin &
+		pids="$pids $!"
 	else
-		make_standin "$name"
+		make_standin
 	fi
-	grep -q "^$var=" .env 2>/dev/null || echo "$var=${standin[$name]}" >> .env
+	grep -q "^$variable=" .env || echo "$variable=$standin" >> .env
 done
-for pid in "${pids[@]}"; do wait "$pid"; done
+for pid in $pids; do wait "$pid"; done
