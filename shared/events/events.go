@@ -17,9 +17,12 @@ import (
 // The types of events. A type is also the routing key that the event is
 // published with.
 const (
-	TypeOrderCreated     = "order.created.v1"
-	TypePaymentSucceeded = "payment.succeeded.v1"
-	TypePaymentFailed    = "payment.failed.v1"
+	TypeOrderCreated         = "order.created.v1"
+	TypeOrderCancelRequested = "order.cancel_requested.v1"
+	TypePaymentSucceeded     = "payment.succeeded.v1"
+	TypePaymentFailed        = "payment.failed.v1"
+	TypePaymentVoided        = "payment.voided.v1"
+	TypePaymentRefunded      = "payment.refunded.v1"
 )
 
 // ContentType of an [Envelope] on the wire.
@@ -40,19 +43,53 @@ type OrderCreated struct {
 	Amount  int64  `json:"amount_minor"` // minor units, > 0
 }
 
-// PaymentSucceeded says that the order's price was taken from its user's account.
-type PaymentSucceeded struct {
+// OrderCancelRequested says that the order's user wants it cancelled: payments
+// voids the payment if it was not charged yet, and refunds it otherwise.
+type OrderCancelRequested struct {
 	OrderID string `json:"order_id"`
 	UserID  int64  `json:"user_id"`
 	Amount  int64  `json:"amount_minor"` // minor units, > 0
 }
 
+// PaymentSucceeded says that the order's price was taken from its user's account.
+type PaymentSucceeded struct {
+	OrderID     string    `json:"order_id"`
+	UserID      int64     `json:"user_id"`
+	Amount      int64     `json:"amount_minor"`          // minor units, > 0
+	PublishedAt time.Time `json:"published_at,omitzero"` // of the order's [OrderCreated]
+	ChargedAt   time.Time `json:"charged_at,omitzero"`
+}
+
 // PaymentFailed says that the order was refused and no money moved.
 type PaymentFailed struct {
-	OrderID string        `json:"order_id"`
-	UserID  int64         `json:"user_id"`
-	Amount  int64         `json:"amount_minor"` // minor units, > 0
-	Reason  FailureReason `json:"reason"`
+	OrderID     string        `json:"order_id"`
+	UserID      int64         `json:"user_id"`
+	Amount      int64         `json:"amount_minor"` // minor units, > 0
+	Reason      FailureReason `json:"reason"`
+	PublishedAt time.Time     `json:"published_at,omitzero"` // of the order's [OrderCreated]
+	RefusedAt   time.Time     `json:"refused_at,omitzero"`
+}
+
+// PaymentVoided answers [OrderCancelRequested]: nothing was charged for the order,
+// and nothing ever will be.
+type PaymentVoided struct {
+	OrderID     string    `json:"order_id"`
+	UserID      int64     `json:"user_id"`
+	Amount      int64     `json:"amount_minor"`          // minor units, > 0
+	PublishedAt time.Time `json:"published_at,omitzero"` // of the order's [OrderCreated], when that came first
+	RefusedAt   time.Time `json:"refused_at,omitzero"`   // when the order had been refused before
+	VoidedAt    time.Time `json:"voided_at"`
+}
+
+// PaymentRefunded answers [OrderCancelRequested]: what had been charged for the
+// order was given back.
+type PaymentRefunded struct {
+	OrderID     string    `json:"order_id"`
+	UserID      int64     `json:"user_id"`
+	Amount      int64     `json:"amount_minor"`          // minor units, > 0
+	PublishedAt time.Time `json:"published_at,omitzero"` // of the order's [OrderCreated]
+	ChargedAt   time.Time `json:"charged_at"`
+	RefundedAt  time.Time `json:"refunded_at"`
 }
 
 // FailureReason says why a payment was refused. Readers must expect reasons that
@@ -72,6 +109,12 @@ func (OrderCreated) EventType() string { return TypeOrderCreated }
 func (e OrderCreated) EventSubject() string { return e.OrderID }
 
 // EventType implements [Event].
+func (OrderCancelRequested) EventType() string { return TypeOrderCancelRequested }
+
+// EventSubject implements [Event].
+func (e OrderCancelRequested) EventSubject() string { return e.OrderID }
+
+// EventType implements [Event].
 func (PaymentSucceeded) EventType() string { return TypePaymentSucceeded }
 
 // EventSubject implements [Event].
@@ -83,8 +126,22 @@ func (PaymentFailed) EventType() string { return TypePaymentFailed }
 // EventSubject implements [Event].
 func (e PaymentFailed) EventSubject() string { return e.OrderID }
 
+// EventType implements [Event].
+func (PaymentVoided) EventType() string { return TypePaymentVoided }
+
+// EventSubject implements [Event].
+func (e PaymentVoided) EventSubject() string { return e.OrderID }
+
+// EventType implements [Event].
+func (PaymentRefunded) EventType() string { return TypePaymentRefunded }
+
+// EventSubject implements [Event].
+func (e PaymentRefunded) EventSubject() string { return e.OrderID }
+
 // Envelope is a CloudEvents 1.0 event in JSON format with the distributed tracing
-// extension. ID is a UUIDv7, the message id that a consumer's inbox remembers.
+// extension and one of the shop's own, publishedat. ID is a UUIDv7, the message id
+// that a consumer's inbox remembers. Time is when the fact was written, PublishedAt
+// when the relay handed it to the broker, both UTC.
 type Envelope struct {
 	SpecVersion     string          `json:"specversion"`
 	ID              string          `json:"id"`
@@ -94,6 +151,7 @@ type Envelope struct {
 	Time            time.Time       `json:"time"`
 	DataContentType string          `json:"datacontenttype"`
 	TraceParent     string          `json:"traceparent,omitempty"`
+	PublishedAt     time.Time       `json:"publishedat,omitzero"`
 	Data            json.RawMessage `json:"data"`
 }
 

@@ -113,6 +113,10 @@ func (r *Relay) once(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	r.sizes.Observe(float64(len(messages)))
+	at := time.Now().UTC().Truncate(time.Microsecond)
+	for i := range messages {
+		messages[i].PublishedAt = at
+	}
 	confirmed := make([]string, 0, len(messages))
 	var failures []error
 	for i, err := range r.publisher.Publish(ctx, messages) {
