@@ -73,6 +73,21 @@ func MethodNotAllowed(detail string) *Problem {
 	return newProblem(http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed", detail)
 }
 
+// NotCancellable says that the order has ended in a way that a cancellation cannot change (409).
+func NotCancellable(detail string) *Problem {
+	return newProblem(http.StatusConflict, "not-cancellable", "Not cancellable", detail)
+}
+
+// RequestInFlight says that the first request with this Idempotency-Key is not answered yet (409).
+func RequestInFlight() *Problem {
+	return newProblem(http.StatusConflict, "request-in-flight", "Request in flight", "the first request with this Idempotency-Key is still being answered; try again in a moment")
+}
+
+// KeyReused says that the Idempotency-Key was used for another request before (422).
+func KeyReused() *Problem {
+	return newProblem(http.StatusUnprocessableEntity, "idempotency-key-reused", "Idempotency-Key reused", "this Idempotency-Key was used for another request; choose a new one")
+}
+
 // TooLarge says that the body is larger than the shop takes (413).
 func TooLarge(detail string) *Problem {
 	return newProblem(http.StatusRequestEntityTooLarge, "body-too-large", "Body too large", detail)
@@ -127,7 +142,7 @@ func WriteTo(w gin.ResponseWriter, p *Problem) {
 	if err != nil {
 		panic(err) // a struct of strings and an int always encodes
 	}
-	if q.Status == http.StatusServiceUnavailable {
+	if q.Status == http.StatusServiceUnavailable || q.Type == typeBase+"request-in-flight" {
 		w.Header().Set("Retry-After", "1")
 	}
 	w.Header().Set("Content-Type", ContentType)
