@@ -5,10 +5,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/google/uuid"
+
 	"gozon/orders/internal/httpapi"
+	"gozon/orders/internal/live"
 	"gozon/orders/internal/messaging"
 	"gozon/orders/internal/order"
 	"gozon/orders/internal/postgres"
@@ -16,6 +20,7 @@ import (
 	"gozon/shared/batch"
 	"gozon/shared/broker"
 	"gozon/shared/database"
+	"gozon/shared/idempotency"
 	"gozon/shared/outbox"
 	"gozon/shared/service"
 )
@@ -26,11 +31,17 @@ type config struct {
 	Service  service.Config
 	Database database.Config
 	Broker   broker.Config
+
+	MaxStreams int `env:"MAX_STREAMS" envDefault:"10000" usage:"event streams that may be open at the same time"`
 }
 
 // Validate checks every part.
 func (c *config) Validate() error {
-	return errors.Join(c.Service.Validate(), c.Database.Validate(), c.Broker.Validate())
+	errs := []error{c.Service.Validate(), c.Database.Validate(), c.Broker.Validate()}
+	if c.MaxStreams < 1 {
+		errs = append(errs, fmt.Errorf("MAX_STREAMS is %d: it must be positive", c.MaxStreams))
+	}
+	return errors.Join(errs...)
 }
 
 func main() {
@@ -66,38 +77,48 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	if err := database.MigrateWhenUp(ctx, pool, postgres.Schema, migrations.FS); err != nil {
 		return err
 	}
-	api, err := service.Listen(ctx, cfg.Service.HTTPAddr)
+	listener, err := service.Listen(ctx, cfg.Service.HTTPAddr)
 	if err != nil {
 		return err
 	}
 	metrics, err := service.Listen(ctx, cfg.Service.MetricsAddr)
 	if err != nil {
-		return errors.Join(err, api.Close())
+		return errors.Join(err, listener.Close())
 	}
 
 	reg, health := service.NewRegistry(), &service.Health{}
 	database.RegisterMetrics(reg, pool, name)
 	publisher := broker.NewPublisher(cfg.Broker.AMQPURL, name+" publisher", log)
 	relay := outbox.NewRelay(postgres.Outbox, pool, publisher, log, reg)
-	orders := order.NewService(postgres.NewStore(db, relay.Wake))
+	store := postgres.NewStore(db, relay.Wake)
+	orders := order.NewService(store)
 	consumer := broker.NewConsumer(cfg.Broker.AMQPURL, name+" consumer", broker.PaymentsQueue,
 		messaging.NewHandler(orders, log, reg), log, reg)
-	placing := batch.New(batch.Options[order.Draft, order.Order]{
+	placing := batch.New(batch.Options[idempotency.Request[order.Draft], idempotency.Result[order.Order]]{
 		Do: orders.Place, IsItem: database.IsData, Max: 256, Timeout: 10 * time.Second, Sizes: batch.NewSizes(reg, "place"),
 	})
+	cancelling := batch.New(batch.Options[idempotency.Request[uuid.UUID], idempotency.Result[order.Order]]{
+		Do: orders.Cancel, IsItem: database.IsData, Max: 256, Timeout: 10 * time.Second, Sizes: batch.NewSizes(reg, "cancel"),
+	})
+	hub := live.NewHub(store, postgres.NewListener(cfg.Database.URL, log), cfg.MaxStreams, log, reg)
 	health.Add("database", service.Required, pool.PingContext)
 	health.Add("broker publisher", service.Degrading, publisher.Ready)
 	health.Add("broker consumer", service.Degrading, consumer.Ready)
+	health.Add("live updates", service.Degrading, hub.Ready)
 	engine := service.NewEngine(log, reg, health)
-	httpapi.Register(engine, placing, orders, log)
+	api := httpapi.API{Placer: placing, Canceller: cancelling, Orders: orders, Live: hub, Stopping: health.Done(), Log: log}
+	api.Register(engine)
 
 	return service.Run(ctx, log, cfg.Service.DrainTimeout,
 		service.ServeMetrics(metrics, reg),
 		service.Part{Name: "inbox pruner", Run: func(ctx context.Context) error { return postgres.Inbox.RunPruner(ctx, pool, log) }},
+		service.Part{Name: "key pruner", Run: func(ctx context.Context) error { return postgres.Keys.RunPruner(ctx, pool, log) }},
 		service.Part{Name: "publisher", Run: publisher.Run},
 		service.Part{Name: "relay", Run: relay.Run},
 		service.Part{Name: "consumer", Run: consumer.Run},
+		service.Part{Name: "live updates", Run: hub.Run},
 		service.Part{Name: "placing", Run: placing.Run},
-		service.ServeHTTP(api, engine, health),
+		service.Part{Name: "cancelling", Run: cancelling.Run},
+		service.ServeHTTP(listener, engine, health),
 	)
 }

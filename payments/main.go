@@ -16,6 +16,7 @@ import (
 	"gozon/shared/batch"
 	"gozon/shared/broker"
 	"gozon/shared/database"
+	"gozon/shared/idempotency"
 	"gozon/shared/outbox"
 	"gozon/shared/service"
 )
@@ -82,7 +83,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	payments := payment.NewService(postgres.NewStore(db, relay.Wake))
 	consumer := broker.NewConsumer(cfg.Broker.AMQPURL, name+" consumer", broker.OrdersQueue,
 		messaging.NewHandler(payments, log, reg), log, reg)
-	depositing := batch.New(batch.Options[payment.Deposit, payment.Deposited]{
+	depositing := batch.New(batch.Options[idempotency.Request[payment.Deposit], idempotency.Result[payment.Deposited]]{
 		Do: payments.Deposit, IsItem: database.IsData, Max: 256, Timeout: 10 * time.Second, Sizes: batch.NewSizes(reg, "deposit"),
 	})
 	health.Add("database", service.Required, pool.PingContext)
@@ -94,6 +95,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	return service.Run(ctx, log, cfg.Service.DrainTimeout,
 		service.ServeMetrics(metrics, reg),
 		service.Part{Name: "inbox pruner", Run: func(ctx context.Context) error { return postgres.Inbox.RunPruner(ctx, pool, log) }},
+		service.Part{Name: "key pruner", Run: func(ctx context.Context) error { return postgres.Keys.RunPruner(ctx, pool, log) }},
 		service.Part{Name: "publisher", Run: publisher.Run},
 		service.Part{Name: "relay", Run: relay.Run},
 		service.Part{Name: "consumer", Run: consumer.Run},

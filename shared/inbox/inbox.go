@@ -93,20 +93,7 @@ func firstIDAt(t time.Time) uuid.UUID {
 // RunPruner forgets what is older than [Retention], now and every hour, until ctx
 // is done. It works in small steps and may run in every replica.
 func (i Inbox) RunPruner(ctx context.Context, db *sql.DB, log *slog.Logger) error {
-	const step = 5000
-	tick := time.NewTicker(time.Hour)
-	defer tick.Stop()
-	for {
-		for n := int64(step); n == step; {
-			var err error
-			if n, err = i.Prune(ctx, db, time.Now().Add(-Retention), step); err != nil && ctx.Err() == nil {
-				log.WarnContext(ctx, "inbox not pruned, will try again", "error", err)
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
+	return database.RunPruner(ctx, log, "inbox", func(ctx context.Context, limit int) (int64, error) {
+		return i.Prune(ctx, db, time.Now().Add(-Retention), limit)
+	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"gozon/shared/batch"
 	"gozon/shared/database"
+	"gozon/shared/idempotency"
 	"gozon/shared/problem"
 )
 
@@ -18,6 +19,10 @@ func Fail(c *gin.Context, log *slog.Logger, err error) {
 	var p *problem.Problem
 	switch {
 	case errors.As(err, &p):
+	case errors.Is(err, idempotency.ErrReused):
+		p = problem.KeyReused()
+	case errors.Is(err, idempotency.ErrInFlight):
+		p = problem.RequestInFlight()
 	case errors.Is(err, batch.ErrOutcomeUnknown), errors.Is(err, database.ErrCommit):
 		p = problem.OutcomeUnknown("it is not known whether this was done; look before you try again")
 	case errors.Is(err, batch.ErrNotStarted), database.IsUnavailable(err):

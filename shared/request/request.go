@@ -144,3 +144,33 @@ func (o *Object) Text(name string, limit int) string {
 	}
 	return s
 }
+
+// MaxKey is the length of an Idempotency-Key, in characters.
+const MaxKey = 255
+
+// IdempotencyKey reads the Idempotency-Key header (draft-ietf-httpapi-idempotency-key-header):
+// an RFC 8941 string, `"abc"`, or the bare value that many clients send, abc, which is
+// the same key. It is "" when there is none. The error is a *problem.Problem, 400.
+func IdempotencyKey(r *http.Request) (string, error) {
+	wrong := func(detail string) (string, error) { return "", problem.InvalidParameter("Idempotency-Key", detail) }
+	values := r.Header.Values("Idempotency-Key")
+	if len(values) == 0 {
+		return "", nil
+	}
+	key := strings.TrimSpace(values[0])
+	if inner, quoted := strings.CutPrefix(key, `"`); quoted {
+		var closed bool
+		if key, closed = strings.CutSuffix(inner, `"`); !closed || strings.ContainsAny(key, `"\`) {
+			return wrong("must be one string, such as \"8e03978e-40d5-43dd-bc93-6894a57f9324\"")
+		}
+	}
+	switch {
+	case len(values) > 1:
+		return wrong("must be given once")
+	case key == "" || len(key) > MaxKey:
+		return wrong("must have 1 to " + strconv.Itoa(MaxKey) + " characters")
+	case strings.ContainsFunc(key, func(c rune) bool { return c <= ' ' || c > '~' }):
+		return wrong("must be visible ASCII characters")
+	}
+	return key, nil
+}

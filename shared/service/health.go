@@ -29,6 +29,7 @@ type Health struct {
 	mu       sync.Mutex
 	checks   []check
 	stopping atomic.Bool
+	done     chan struct{} // made by the first who wants it
 }
 
 type check struct {
@@ -45,8 +46,27 @@ func (h *Health) Add(name string, need Need, fn func(context.Context) error) {
 	h.checks = append(h.checks, check{name, need, fn})
 }
 
-// Stopping makes /readyz answer 503 from now on, so that no new work is sent here.
-func (h *Health) Stopping() { h.stopping.Store(true) }
+// Stopping makes /readyz answer 503 from now on, so that no new work is sent here, and
+// closes Done.
+func (h *Health) Stopping() {
+	done := h.channel()
+	if h.stopping.CompareAndSwap(false, true) {
+		close(done)
+	}
+}
+
+// Done is closed when the service stops: what would never end by itself, such as a
+// stream, ends then.
+func (h *Health) Done() <-chan struct{} { return h.channel() }
+
+func (h *Health) channel() chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.done == nil {
+		h.done = make(chan struct{})
+	}
+	return h.done
+}
 
 // Readiness is the body of /readyz.
 type Readiness struct {

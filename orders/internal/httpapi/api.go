@@ -12,7 +12,9 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 
+	"gozon/orders/internal/live"
 	"gozon/orders/internal/order"
+	"gozon/shared/idempotency"
 	"gozon/shared/money"
 	"gozon/shared/problem"
 	"gozon/shared/request"
@@ -27,24 +29,29 @@ const (
 	answerWithin = 8 * time.Second
 )
 
-// Placer places one order; concurrent calls may share a commit.
-type Placer interface {
-	Do(ctx context.Context, draft order.Draft) (order.Order, error)
+// Doer does one thing to one order, once under its key; concurrent calls may share a
+// commit.
+type Doer[T any] interface {
+	Do(ctx context.Context, r idempotency.Request[T]) (idempotency.Result[order.Order], error)
 }
 
-// API has the handlers.
+// API has the handlers. All of it is needed.
 type API struct {
-	placer Placer
-	orders *order.Service
-	log    *slog.Logger
+	Placer    Doer[order.Draft]
+	Canceller Doer[uuid.UUID]
+	Orders    *order.Service
+	Live      *live.Hub
+	Stopping  <-chan struct{} // closed when streams must end
+	Log       *slog.Logger
 }
 
 // Register adds the service's routes to r.
-func Register(r gin.IRoutes, placer Placer, orders *order.Service, log *slog.Logger) {
-	a := &API{placer, orders, log}
+func (a *API) Register(r gin.IRoutes) {
 	service.Handle(r, http.MethodPost, "/orders", a.place)
 	service.Handle(r, http.MethodGet, "/orders", a.list)
+	service.Handle(r, http.MethodGet, "/orders/events", a.events)
 	service.Handle(r, http.MethodGet, "/orders/:id", a.get)
+	service.Handle(r, http.MethodPost, "/orders/:id/cancel", a.cancel)
 }
 
 type orderJSON struct {
@@ -57,13 +64,41 @@ type orderJSON struct {
 	Version      int64        `json:"version"`
 	CreatedAt    time.Time    `json:"created_at"`
 	UpdatedAt    time.Time    `json:"updated_at"`
+	Timeline     []stepJSON   `json:"timeline"`
+}
+
+type stepJSON struct {
+	Step string    `json:"step"`
+	At   time.Time `json:"at"`
 }
 
 func toJSON(o order.Order) orderJSON {
+	steps := o.Timeline()
+	timeline := make([]stepJSON, len(steps))
+	for i, s := range steps {
+		timeline[i] = stepJSON{s.Name, s.At}
+	}
 	return orderJSON{
 		ID: o.ID, UserID: o.UserID, Item: o.Item, Price: o.Price, Status: string(o.Status), CancelReason: string(o.CancelReason),
 		Version: o.Version, CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt,
+		Timeline: timeline,
 	}
+}
+
+type pageJSON struct {
+	Orders     []orderJSON `json:"orders"`
+	NextCursor string      `json:"next_cursor,omitempty"`
+}
+
+func toPage(orders []order.Order, more bool) pageJSON {
+	page := pageJSON{Orders: make([]orderJSON, len(orders))}
+	for i, o := range orders {
+		page.Orders[i] = toJSON(o)
+	}
+	if more {
+		page.NextCursor = orders[len(orders)-1].ID.String()
+	}
+	return page
 }
 
 func (a *API) place(c *gin.Context) {
@@ -81,15 +116,62 @@ func (a *API) place(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), answerWithin)
-	defer cancel()
-	o, err := a.placer.Do(ctx, draft)
+	key, err := a.key(c, draft.UserID, "place", draft)
 	if err != nil {
 		a.fail(c, err)
 		return
 	}
-	c.Header("Location", "/orders/"+o.ID.String())
-	c.JSON(http.StatusCreated, toJSON(o))
+	do(a, c, a.Placer, idempotency.Request[order.Draft]{Key: key, What: draft}, http.StatusCreated)
+}
+
+func (a *API) cancel(c *gin.Context) {
+	id, err := parseID(c.Param("id"))
+	if err != nil {
+		problem.Write(c, problem.InvalidParameter("id", err.Error()))
+		return
+	}
+	// A key belongs to a user, and only the order knows whose it is.
+	ctx, cancel := context.WithTimeout(c.Request.Context(), answerWithin)
+	defer cancel()
+	o, err := a.Orders.Order(ctx, id)
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	key, err := a.key(c, o.UserID, "cancel", id)
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	do(a, c, a.Canceller, idempotency.Request[uuid.UUID]{Key: key, What: id}, http.StatusAccepted)
+}
+
+// key is the request's idempotency key, if it has one.
+func (a *API) key(c *gin.Context, user int64, operation string, what any) (idempotency.Key, error) {
+	value, err := request.IdempotencyKey(c.Request)
+	if err != nil {
+		return idempotency.Key{}, err
+	}
+	return idempotency.NewKey(user, operation, value, what)
+}
+
+// do has doer do r and answers with the order and status.
+func do[T any](a *API, c *gin.Context, doer Doer[T], r idempotency.Request[T], status int) {
+	ctx, cancel := context.WithTimeout(c.Request.Context(), answerWithin)
+	defer cancel()
+	result, err := doer.Do(ctx, r)
+	if err == nil {
+		err = result.Err
+	}
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	if result.Replayed {
+		c.Header("Idempotent-Replayed", "true")
+	}
+	c.Header("Location", "/orders/"+result.Value.ID.String())
+	c.JSON(status, toJSON(result.Value))
 }
 
 func (a *API) get(c *gin.Context) {
@@ -100,7 +182,7 @@ func (a *API) get(c *gin.Context) {
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), answerWithin)
 	defer cancel()
-	o, err := a.orders.Order(ctx, id)
+	o, err := a.Orders.Order(ctx, id)
 	if err != nil {
 		a.fail(c, err)
 		return
@@ -109,19 +191,13 @@ func (a *API) get(c *gin.Context) {
 }
 
 func (a *API) list(c *gin.Context) {
-	user, err := request.ParseUserID(c.Query("user_id"))
-	if err != nil {
-		problem.Write(c, problem.InvalidParameter("user_id", err.Error()))
+	user, limit, ok := listed(c)
+	if !ok {
 		return
 	}
-	limit, before := defaultLimit, uuid.Max
-	if s, ok := c.GetQuery("limit"); ok {
-		if limit, err = strconv.Atoi(s); err != nil || limit < 1 || limit > maxLimit {
-			problem.Write(c, problem.InvalidParameter("limit", "must be an integer from 1 to 100"))
-			return
-		}
-	}
+	before := uuid.Max
 	if s, ok := c.GetQuery("cursor"); ok {
+		var err error
 		if before, err = parseID(s); err != nil {
 			problem.Write(c, problem.InvalidParameter("cursor", "must be the next_cursor of an earlier page"))
 			return
@@ -129,29 +205,42 @@ func (a *API) list(c *gin.Context) {
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), answerWithin)
 	defer cancel()
-	page, more, err := a.orders.OrdersOf(ctx, user, before, limit)
+	page, more, err := a.Orders.OrdersOf(ctx, user, before, limit)
 	if err != nil {
 		a.fail(c, err)
 		return
 	}
-	answer := struct {
-		Orders     []orderJSON `json:"orders"`
-		NextCursor string      `json:"next_cursor,omitempty"`
-	}{Orders: make([]orderJSON, len(page))}
-	for i, o := range page {
-		answer.Orders[i] = toJSON(o)
+	c.JSON(http.StatusOK, toPage(page, more))
+}
+
+// listed reads whose orders are asked for, and how many at most. When it cannot, it has
+// answered.
+func listed(c *gin.Context) (user int64, limit int, ok bool) {
+	user, err := request.ParseUserID(c.Query("user_id"))
+	if err != nil {
+		problem.Write(c, problem.InvalidParameter("user_id", err.Error()))
+		return 0, 0, false
 	}
-	if more {
-		answer.NextCursor = page[len(page)-1].ID.String()
+	limit = defaultLimit
+	if s, ok := c.GetQuery("limit"); ok {
+		if limit, err = strconv.Atoi(s); err != nil || limit < 1 || limit > maxLimit {
+			problem.Write(c, problem.InvalidParameter("limit", "must be an integer from 1 to 100"))
+			return 0, 0, false
+		}
 	}
-	c.JSON(http.StatusOK, answer)
+	return user, limit, true
 }
 
 func (a *API) fail(c *gin.Context, err error) {
-	if errors.Is(err, order.ErrNotFound) {
+	switch {
+	case errors.Is(err, order.ErrNotFound):
 		err = problem.NotFound("there is no order with this id")
+	case errors.Is(err, order.ErrNotCancellable):
+		err = problem.NotCancellable("the order was cancelled for another reason")
+	case errors.Is(err, live.ErrTooMany):
+		err = problem.Unavailable("too many event streams; try again in a moment")
 	}
-	request.Fail(c, a.log, err)
+	request.Fail(c, a.Log, err)
 }
 
 var errID = errors.New("must be a UUID")

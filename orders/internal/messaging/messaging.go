@@ -23,11 +23,11 @@ func NewHandler(orders *order.Service, log *slog.Logger, reg prometheus.Register
 		Name: "payment_results_total", Help: "Payment results by what they did.",
 	}, []string{"outcome"})
 	latency := prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "order_settle_seconds", Help: "Time from the placing of an order to its final status.",
+		Name: "order_settle_seconds", Help: "Time from the placing of an order until it was paid or refused.",
 		Buckets: prometheus.ExponentialBuckets(0.002, 2, 16),
 	})
 	reg.MustRegister(results, latency)
-	for _, o := range []order.Outcome{order.OutcomeApplied, order.OutcomeDuplicate, order.OutcomeContradictory, order.OutcomeUnknownOrder} {
+	for _, o := range []order.Outcome{order.OutcomeApplied, order.OutcomeNoted, order.OutcomeDuplicate, order.OutcomeContradictory, order.OutcomeUnknownOrder} {
 		results.WithLabelValues(string(o))
 	}
 
@@ -35,11 +35,13 @@ func NewHandler(orders *order.Service, log *slog.Logger, reg prometheus.Register
 		results.WithLabelValues(string(s.Outcome)).Inc()
 		switch s.Outcome {
 		case order.OutcomeApplied:
-			latency.Observe(time.Since(s.Order.CreatedAt).Seconds())
+			if r.Result == order.ResultSucceeded || r.Result == order.ResultFailed {
+				latency.Observe(time.Since(s.Order.CreatedAt).Seconds())
+			}
 		case order.OutcomeContradictory, order.OutcomeUnknownOrder:
 			log.ErrorContext(ctx, "a payment result changed nothing", "outcome", string(s.Outcome),
 				"order_id", r.OrderID.String(), "message_id", r.MessageID.String(), "status", string(s.Order.Status))
-		case order.OutcomeDuplicate:
+		case order.OutcomeNoted, order.OutcomeDuplicate:
 		}
 	})
 }
@@ -53,7 +55,8 @@ func decode(e events.Envelope) (order.PaymentResult, error) {
 		if err := e.Decode(&data); err != nil {
 			return r, err
 		}
-		orderID, r.Paid = data.OrderID, true
+		orderID, r.Result = data.OrderID, order.ResultSucceeded
+		r.Saga = order.Saga{PublishedAt: data.PublishedAt, ChargedAt: data.ChargedAt}
 	case events.TypePaymentFailed:
 		var data events.PaymentFailed
 		if err := e.Decode(&data); err != nil {
@@ -62,7 +65,25 @@ func decode(e events.Envelope) (order.PaymentResult, error) {
 		if data.Reason == "" {
 			return r, fmt.Errorf("%w: %s without a reason", events.ErrMalformed, e.Type)
 		}
-		orderID, r.Reason = data.OrderID, order.CancelReason(data.Reason)
+		orderID, r.Result, r.Reason = data.OrderID, order.ResultFailed, order.CancelReason(data.Reason)
+		r.Saga = order.Saga{PublishedAt: data.PublishedAt, RefusedAt: data.RefusedAt}
+	case events.TypePaymentVoided:
+		var data events.PaymentVoided
+		if err := e.Decode(&data); err != nil {
+			return r, err
+		}
+		orderID, r.Result = data.OrderID, order.ResultVoided
+		r.Saga = order.Saga{PublishedAt: data.PublishedAt, RefusedAt: data.RefusedAt}
+	case events.TypePaymentRefunded:
+		var data events.PaymentRefunded
+		if err := e.Decode(&data); err != nil {
+			return r, err
+		}
+		if data.RefundedAt.IsZero() {
+			return r, fmt.Errorf("%w: %s without its time", events.ErrMalformed, e.Type)
+		}
+		orderID, r.Result = data.OrderID, order.ResultRefunded
+		r.Saga = order.Saga{PublishedAt: data.PublishedAt, ChargedAt: data.ChargedAt, RefundedAt: data.RefundedAt}
 	default:
 		// Kept in the dead-letter queue rather than dropped: whoever sent it thought it mattered.
 		return r, fmt.Errorf("%w: unexpected type %q", events.ErrMalformed, e.Type)

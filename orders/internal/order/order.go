@@ -1,14 +1,17 @@
 // Package order is the domain of the orders service: what an order is, how it
-// changes, and the use cases that place and settle orders. It knows neither HTTP,
-// nor SQL, nor the broker.
+// changes, and the use cases that place, settle and cancel orders. It knows neither
+// HTTP, nor SQL, nor the broker.
 //
-//	            payment succeeded
-//	     ┌────────────────────────► PAID
-//	NEW ─┤
-//	     └────────────────────────► CANCELLED (insufficient_funds | account_not_found | …)
-//	            payment failed
+//	      succeeded            cancel                voided, refunded
+//	NEW ─────────────► PAID ─────────► CANCELLING ───────────────────► CANCELLED (cancelled_by_user)
+//	 │ │                                  ▲
+//	 │ └──────────────── cancel ──────────┘
+//	 └── failed ─────────────────────────────────────────────────────► CANCELLED (insufficient_funds | account_not_found | …)
 //
-// PAID and CANCELLED are final: whatever result comes later changes nothing.
+// Payments decides how a cancellation ends: it voids a payment that was not charged,
+// and refunds one that was. While an order is CANCELLING, the result of the payment
+// that the cancellation raced with only adds to its timeline. CANCELLED is final, and
+// PAID is left only by a cancellation: whatever else comes later changes nothing.
 package order
 
 import (
@@ -21,8 +24,11 @@ import (
 	"gozon/shared/money"
 )
 
-// ErrNotFound says that there is no such order.
-var ErrNotFound = errors.New("order not found")
+// Errors of the domain.
+var (
+	ErrNotFound       = errors.New("order not found")
+	ErrNotCancellable = errors.New("order was cancelled for another reason")
+)
 
 // MaxItem is the length of an item's name, in characters.
 const MaxItem = 200
@@ -32,13 +38,18 @@ type Status string
 
 // The statuses.
 const (
-	StatusNew       Status = "NEW"
-	StatusPaid      Status = "PAID"
-	StatusCancelled Status = "CANCELLED"
+	StatusNew        Status = "NEW"
+	StatusPaid       Status = "PAID"
+	StatusCancelling Status = "CANCELLING"
+	StatusCancelled  Status = "CANCELLED"
 )
 
-// CancelReason says why an order was cancelled: the reason of the failed payment.
+// CancelReason says why an order was cancelled: the reason of the failed payment, or
+// ReasonCancelledByUser.
 type CancelReason string
+
+// ReasonCancelledByUser is the reason of an order that its user cancelled.
+const ReasonCancelledByUser CancelReason = "cancelled_by_user"
 
 // Draft is what a client asks for.
 type Draft struct {
@@ -58,6 +69,8 @@ type Order struct {
 	Version      int64        // 1, and one more with each change
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+	Saga         Saga
+	ChangedIn    Watermark // at or above it lies the newest change, when it was read from the store
 }
 
 // Place makes the order that a draft asks for.
@@ -73,38 +86,29 @@ func (o Order) Created() events.OrderCreated {
 	return events.OrderCreated{OrderID: o.ID.String(), UserID: o.UserID, Amount: int64(o.Price)}
 }
 
-// PaymentResult is what the payments service decided about an order.
-type PaymentResult struct {
-	MessageID uuid.UUID
-	OrderID   uuid.UUID
-	Paid      bool
-	Reason    CancelReason // when not paid
+// CancelRequested is the event that asks for the end of the order's payment.
+func (o Order) CancelRequested() events.OrderCancelRequested {
+	return events.OrderCancelRequested{OrderID: o.ID.String(), UserID: o.UserID, Amount: int64(o.Price)}
 }
 
-// Outcome is what a payment result did.
-type Outcome string
-
-// The outcomes. Only OutcomeApplied changed anything.
-const (
-	OutcomeApplied       Outcome = "applied"
-	OutcomeDuplicate     Outcome = "duplicate"     // this message, or the same result, was here before
-	OutcomeContradictory Outcome = "contradictory" // the order was settled the other way
-	OutcomeUnknownOrder  Outcome = "unknown_order"
-)
-
-// Settle applies a payment result. A settled order stays as it is, whatever comes.
-func (o *Order) Settle(r PaymentResult, at time.Time) Outcome {
-	status, reason := StatusPaid, CancelReason("")
-	if !r.Paid {
-		status, reason = StatusCancelled, r.Reason
+// Cancel begins the cancellation of an order, and says whether that changed it: one
+// that its user has cancelled before stays as it is. The error is ErrNotCancellable.
+func (o *Order) Cancel(at time.Time) (changed bool, err error) {
+	switch o.Status {
+	case StatusNew, StatusPaid:
+		o.Saga.CancelRequestedAt = at
+		o.change(StatusCancelling, at)
+		return true, nil
+	case StatusCancelling:
+		return false, nil
+	case StatusCancelled:
 	}
-	switch {
-	case o.Status == StatusNew:
-		o.Status, o.CancelReason, o.Version, o.UpdatedAt = status, reason, o.Version+1, at
-		return OutcomeApplied
-	case o.Status == status && o.CancelReason == reason:
-		return OutcomeDuplicate
-	default:
-		return OutcomeContradictory
+	if o.CancelReason != ReasonCancelledByUser {
+		return false, ErrNotCancellable
 	}
+	return false, nil
+}
+
+func (o *Order) change(to Status, at time.Time) {
+	o.Status, o.Version, o.UpdatedAt = to, o.Version+1, at
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"gozon/shared/events"
+	"gozon/shared/idempotency"
 )
 
 // Store keeps orders. Its reads see what was committed; every change is made in InTx.
@@ -16,9 +17,27 @@ type Store interface {
 	InTx(ctx context.Context, fn func(Tx) error) error
 	// Order returns ErrNotFound when there is none.
 	Order(ctx context.Context, id uuid.UUID) (Order, error)
+	// Orders returns those of the orders that exist, in no particular order.
+	Orders(ctx context.Context, ids ...uuid.UUID) ([]Order, error)
 	// OrdersOf returns the user's orders, newest first, from below the id before
 	// (uuid.Max for the newest), at most limit.
 	OrdersOf(ctx context.Context, user int64, before uuid.UUID, limit int) ([]Order, error)
+	// Watermark is where the transactions stand: see there.
+	Watermark(ctx context.Context) (Watermark, error)
+	// ChangedSince returns the users' orders that changed at or above a watermark, in
+	// no particular order, at most limit.
+	ChangedSince(ctx context.Context, since Watermark, limit int, users ...int64) ([]Order, error)
+}
+
+// Watermark is a point in the sequence of the database's transactions: whatever is read
+// after it was taken has every change below it. Unlike a time or a counter of changes
+// it cannot be overtaken by a transaction that commits late.
+type Watermark int64
+
+// Changed says that an order of a user was placed or changed.
+type Changed struct {
+	UserID  int64
+	OrderID uuid.UUID
 }
 
 // Tx is one transaction. It works on sets, and publishing exists only here. It is
@@ -28,10 +47,12 @@ type Tx interface {
 	Claim(ctx context.Context, ids ...uuid.UUID) (fresh map[uuid.UUID]bool, err error)
 	// OrdersForUpdate locks the orders in the order of their ids. Orders that do not exist are left out.
 	OrdersForUpdate(ctx context.Context, ids ...uuid.UUID) (map[uuid.UUID]*Order, error)
+	// Insert and Update also notify who follows the orders of these users.
 	Insert(ctx context.Context, orders ...Order) error
 	Update(ctx context.Context, orders ...Order) error
 	// Emit has events published after the commit.
 	Emit(ctx context.Context, evs ...events.Event) error
+	idempotency.Tx
 }
 
 // Service has the use cases. It is safe for concurrent use.
@@ -40,11 +61,26 @@ type Service struct{ store Store }
 // NewService works on store.
 func NewService(store Store) *Service { return &Service{store} }
 
-// Place places a set of orders, with their events, in one transaction. It returns
-// one order for each draft.
-func (s *Service) Place(ctx context.Context, drafts []Draft) ([]Order, error) {
-	orders := make([]Order, len(drafts))
-	created := make([]events.Event, len(drafts))
+// Place places a set of orders, with their events, in one transaction, each once under
+// its key. It returns one result for each request.
+func (s *Service) Place(ctx context.Context, requests []idempotency.Request[Draft]) ([]idempotency.Result[Order], error) {
+	var results []idempotency.Result[Order]
+	err := s.store.InTx(ctx, func(tx Tx) error {
+		var err error
+		results, err = idempotency.Once(ctx, tx, requests, func(drafts []Draft) ([]idempotency.Result[Order], error) {
+			return place(ctx, tx, drafts)
+		})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("place %d orders: %w", len(requests), err)
+	}
+	return results, nil
+}
+
+func place(ctx context.Context, tx Tx, drafts []Draft) ([]idempotency.Result[Order], error) {
+	results := make([]idempotency.Result[Order], len(drafts))
+	orders, created := make([]Order, len(drafts)), make([]events.Event, len(drafts))
 	at := now()
 	for i, d := range drafts {
 		id, err := uuid.NewV7()
@@ -53,17 +89,56 @@ func (s *Service) Place(ctx context.Context, drafts []Draft) ([]Order, error) {
 		}
 		orders[i] = d.Place(id, at)
 		created[i] = orders[i].Created()
+		results[i].Value = orders[i]
 	}
+	if err := tx.Insert(ctx, orders...); err != nil {
+		return nil, err
+	}
+	return results, tx.Emit(ctx, created...)
+}
+
+// Cancel begins the cancellation of a set of orders, with their events, in one
+// transaction, each once under its key. It returns one result for each request, whose
+// error may be ErrNotFound or ErrNotCancellable.
+func (s *Service) Cancel(ctx context.Context, requests []idempotency.Request[uuid.UUID]) ([]idempotency.Result[Order], error) {
+	var results []idempotency.Result[Order]
 	err := s.store.InTx(ctx, func(tx Tx) error {
-		if err := tx.Insert(ctx, orders...); err != nil {
-			return err
-		}
-		return tx.Emit(ctx, created...)
+		var err error
+		results, err = idempotency.Once(ctx, tx, requests, func(ids []uuid.UUID) ([]idempotency.Result[Order], error) {
+			orders, err := tx.OrdersForUpdate(ctx, ids...)
+			if err != nil {
+				return nil, err
+			}
+			results, changed, requested := cancel(ids, orders, now())
+			if err := tx.Update(ctx, changed...); err != nil {
+				return nil, err
+			}
+			return results, tx.Emit(ctx, requested...)
+		})
+		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("place %d orders: %w", len(drafts), err)
+		return nil, fmt.Errorf("cancel %d orders: %w", len(requests), err)
 	}
-	return orders, nil
+	return results, nil
+}
+
+// cancel decides, in the order of the ids.
+func cancel(ids []uuid.UUID, orders map[uuid.UUID]*Order, at time.Time) (results []idempotency.Result[Order], changed []Order, requested []events.Event) {
+	results = make([]idempotency.Result[Order], len(ids))
+	for i, id := range ids {
+		o, known := orders[id]
+		if !known {
+			results[i].Err = ErrNotFound
+			continue
+		}
+		begun, err := o.Cancel(at)
+		if begun {
+			changed, requested = append(changed, *o), append(requested, o.CancelRequested())
+		}
+		results[i].Value, results[i].Err = *o, err
+	}
+	return results, changed, requested
 }
 
 // Settlement is what one payment result did, and the order as it is now.
@@ -103,6 +178,7 @@ func (s *Service) Settle(ctx context.Context, results []PaymentResult) ([]Settle
 // that stands twice in one batch counts once.
 func settle(results []PaymentResult, fresh map[uuid.UUID]bool, orders map[uuid.UUID]*Order, at time.Time) (settled []Settlement, changed []Order) {
 	settled = make([]Settlement, len(results))
+	touched := map[uuid.UUID]*Order{} // one may change twice, and is written once
 	for i, r := range results {
 		o, known := orders[r.OrderID]
 		switch {
@@ -113,11 +189,15 @@ func settle(results []PaymentResult, fresh map[uuid.UUID]bool, orders map[uuid.U
 			settled[i].Outcome = OutcomeDuplicate
 		default:
 			delete(fresh, r.MessageID)
-			if settled[i].Outcome = o.Settle(r, at); settled[i].Outcome == OutcomeApplied {
-				changed = append(changed, *o)
+			settled[i].Outcome = o.Settle(r, at)
+			if out := settled[i].Outcome; out == OutcomeApplied || out == OutcomeNoted {
+				touched[o.ID] = o
 			}
 		}
 		settled[i].Order = *o
+	}
+	for _, o := range touched {
+		changed = append(changed, *o)
 	}
 	return settled, changed
 }

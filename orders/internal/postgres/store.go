@@ -12,8 +12,8 @@ import (
 
 	"gozon/orders/internal/order"
 	"gozon/shared/database"
-	"gozon/shared/events"
 	"gozon/shared/inbox"
+	"gozon/shared/keystore"
 	"gozon/shared/money"
 	"gozon/shared/outbox"
 )
@@ -21,10 +21,11 @@ import (
 // Schema that the service's tables live in.
 const Schema = "orders"
 
-// Inbox and Outbox of the service.
+// Inbox, Outbox and Keys of the service.
 var (
 	Inbox  = inbox.New(Schema)
 	Outbox = outbox.New(Schema, "gozon/orders")
+	Keys   = keystore.New(Schema)
 )
 
 // Store implements order.Store. It is safe for concurrent use.
@@ -37,15 +38,33 @@ type Store struct {
 func NewStore(db *gorm.DB, emitted func()) *Store { return &Store{db, emitted} }
 
 type orderRow struct {
-	ID           uuid.UUID
-	UserID       int64
-	Item         string
-	Price        int64
-	Status       string
-	CancelReason *string
-	Version      int64
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
+	ID                uuid.UUID
+	UserID            int64
+	Item              string
+	Price             int64
+	Status            string
+	CancelReason      *string
+	Version           int64
+	CreatedAt         time.Time
+	UpdatedAt         time.Time
+	PublishedAt       *time.Time
+	ChargedAt         *time.Time
+	RefusedAt         *time.Time
+	ConfirmedAt       *time.Time
+	CancelRequestedAt *time.Time
+	RefundedAt        *time.Time
+	ChangedIn         int64
+}
+
+const columns = `id, user_id, item, price, status, cancel_reason, version, created_at, updated_at,
+	published_at, charged_at, refused_at, confirmed_at, cancel_requested_at, refunded_at, changed_in`
+
+// fields are where the columns are scanned to.
+func (r *orderRow) fields() []any {
+	return []any{
+		&r.ID, &r.UserID, &r.Item, &r.Price, &r.Status, &r.CancelReason, &r.Version, &r.CreatedAt, &r.UpdatedAt,
+		&r.PublishedAt, &r.ChargedAt, &r.RefusedAt, &r.ConfirmedAt, &r.CancelRequestedAt, &r.RefundedAt, &r.ChangedIn,
+	}
 }
 
 // TableName implements gorm's Tabler.
@@ -54,12 +73,31 @@ func (orderRow) TableName() string { return Schema + ".orders" }
 func (r orderRow) toOrder() order.Order {
 	o := order.Order{
 		ID: r.ID, UserID: r.UserID, Item: r.Item, Price: money.Amount(r.Price), Status: order.Status(r.Status),
-		Version: r.Version, CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
+		Version: r.Version, CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), ChangedIn: order.Watermark(r.ChangedIn),
+		Saga: order.Saga{
+			PublishedAt: utc(r.PublishedAt), ChargedAt: utc(r.ChargedAt), RefusedAt: utc(r.RefusedAt),
+			ConfirmedAt: utc(r.ConfirmedAt), CancelRequestedAt: utc(r.CancelRequestedAt), RefundedAt: utc(r.RefundedAt),
+		},
 	}
 	if r.CancelReason != nil {
 		o.CancelReason = order.CancelReason(*r.CancelReason)
 	}
 	return o
+}
+
+// utc is a nullable time as the domain has it: zero when it is null.
+func utc(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+func nullable(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }
 
 // Order implements order.Store.
@@ -73,6 +111,11 @@ func (s *Store) Order(ctx context.Context, id uuid.UUID) (order.Order, error) {
 		return order.Order{}, fmt.Errorf("read order: %w", err)
 	}
 	return row.toOrder(), nil
+}
+
+// Orders implements order.Store.
+func (s *Store) Orders(ctx context.Context, ids ...uuid.UUID) ([]order.Order, error) {
+	return query(ctx, s.db.WithContext(ctx).Statement.ConnPool, "WHERE id = ANY($1::uuid[])", ids)
 }
 
 // OrdersOf implements order.Store.
@@ -89,6 +132,41 @@ func (s *Store) OrdersOf(ctx context.Context, user int64, before uuid.UUID, limi
 	return orders, nil
 }
 
+// Watermark implements order.Store: every transaction below it has ended.
+func (s *Store) Watermark(ctx context.Context) (order.Watermark, error) {
+	var w order.Watermark
+	if err := s.db.WithContext(ctx).Raw("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint").Scan(&w).Error; err != nil {
+		return 0, fmt.Errorf("read watermark: %w", err)
+	}
+	return w, nil
+}
+
+// ChangedSince implements order.Store.
+func (s *Store) ChangedSince(ctx context.Context, since order.Watermark, limit int, users ...int64) ([]order.Order, error) {
+	return query(ctx, s.db.WithContext(ctx).Statement.ConnPool,
+		"WHERE user_id = ANY($1::bigint[]) AND changed_in >= $2 LIMIT $3", users, int64(since), limit)
+}
+
+func query(ctx context.Context, conn database.Conn, where string, args ...any) ([]order.Order, error) {
+	rows, err := conn.QueryContext(ctx, "SELECT "+columns+" FROM orders.orders "+where, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read orders: %w", err)
+	}
+	defer rows.Close()
+	var found []order.Order
+	for rows.Next() {
+		var r orderRow
+		if err := rows.Scan(r.fields()...); err != nil {
+			return nil, fmt.Errorf("read orders: %w", err)
+		}
+		found = append(found, r.toOrder())
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read orders: %w", err)
+	}
+	return found, nil
+}
+
 // InTx implements order.Store.
 func (s *Store) InTx(ctx context.Context, fn func(order.Tx) error) error {
 	var t tx
@@ -100,86 +178,4 @@ func (s *Store) InTx(ctx context.Context, fn func(order.Tx) error) error {
 		s.emitted()
 	}
 	return err
-}
-
-// tx implements order.Tx. Sets travel as arrays: one statement, one text and so
-// one cached plan, whatever their size.
-type tx struct {
-	conn    database.Conn
-	emitted bool
-}
-
-func (t *tx) Claim(ctx context.Context, ids ...uuid.UUID) (map[uuid.UUID]bool, error) {
-	return Inbox.Claim(ctx, t.conn, ids...)
-}
-
-func (t *tx) Emit(ctx context.Context, evs ...events.Event) error {
-	t.emitted = true
-	return Outbox.Append(ctx, t.conn, evs...)
-}
-
-func (t *tx) OrdersForUpdate(ctx context.Context, ids ...uuid.UUID) (map[uuid.UUID]*order.Order, error) {
-	rows, err := t.conn.QueryContext(ctx, `
-		SELECT id, user_id, item, price, status, cancel_reason, version, created_at, updated_at
-		FROM orders.orders WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE`, ids)
-	if err != nil {
-		return nil, fmt.Errorf("lock orders: %w", err)
-	}
-	defer rows.Close()
-	locked := make(map[uuid.UUID]*order.Order, len(ids))
-	for rows.Next() {
-		var r orderRow
-		if err := rows.Scan(&r.ID, &r.UserID, &r.Item, &r.Price, &r.Status, &r.CancelReason, &r.Version, &r.CreatedAt, &r.UpdatedAt); err != nil {
-			return nil, fmt.Errorf("lock orders: %w", err)
-		}
-		o := r.toOrder()
-		locked[o.ID] = &o
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("lock orders: %w", err)
-	}
-	return locked, nil
-}
-
-func (t *tx) Insert(ctx context.Context, orders ...order.Order) error {
-	n := len(orders)
-	ids, users, items, prices := make([]uuid.UUID, n), make([]int64, n), make([]string, n), make([]int64, n)
-	statuses, versions, times := make([]string, n), make([]int64, n), make([]time.Time, n)
-	for i, o := range orders {
-		ids[i], users[i], items[i], prices[i] = o.ID, o.UserID, o.Item, int64(o.Price)
-		statuses[i], versions[i], times[i] = string(o.Status), o.Version, o.CreatedAt
-	}
-	_, err := t.conn.ExecContext(ctx, `
-		INSERT INTO orders.orders (id, user_id, item, price, status, version, created_at, updated_at)
-		SELECT id, user_id, item, price, status, version, at, at
-		FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::timestamptz[])
-			AS o (id, user_id, item, price, status, version, at)`,
-		ids, users, items, prices, statuses, versions, times)
-	if err != nil {
-		return fmt.Errorf("insert orders: %w", err)
-	}
-	return nil
-}
-
-func (t *tx) Update(ctx context.Context, orders ...order.Order) error {
-	if len(orders) == 0 {
-		return nil
-	}
-	n := len(orders)
-	ids, statuses, reasons := make([]uuid.UUID, n), make([]string, n), make([]string, n)
-	versions, times := make([]int64, n), make([]time.Time, n)
-	for i, o := range orders {
-		ids[i], statuses[i], reasons[i] = o.ID, string(o.Status), string(o.CancelReason)
-		versions[i], times[i] = o.Version, o.UpdatedAt
-	}
-	_, err := t.conn.ExecContext(ctx, `
-		UPDATE orders.orders AS o
-		SET status = n.status, cancel_reason = nullif(n.reason, ''), version = n.version, updated_at = n.at
-		FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[]) AS n (id, status, reason, version, at)
-		WHERE o.id = n.id`,
-		ids, statuses, reasons, versions, times)
-	if err != nil {
-		return fmt.Errorf("update orders: %w", err)
-	}
-	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"gozon/payments/internal/payment"
+	"gozon/shared/idempotency"
 	"gozon/shared/money"
 	"gozon/shared/problem"
 	"gozon/shared/request"
@@ -28,9 +29,9 @@ const (
 	answerWithin = 8 * time.Second
 )
 
-// Depositor makes one deposit; concurrent calls may share a commit.
+// Depositor makes one deposit, once under its key; concurrent calls may share a commit.
 type Depositor interface {
-	Do(ctx context.Context, d payment.Deposit) (payment.Deposited, error)
+	Do(ctx context.Context, r idempotency.Request[payment.Deposit]) (idempotency.Result[payment.Deposited], error)
 }
 
 // API has the handlers.
@@ -64,17 +65,30 @@ func (a *API) deposit(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
+	value, err := request.IdempotencyKey(c.Request)
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	key, err := idempotency.NewKey(d.UserID, "deposit", value, d)
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), answerWithin)
 	defer cancel()
-	done, err := a.depositor.Do(ctx, d)
+	result, err := a.depositor.Do(ctx, idempotency.Request[payment.Deposit]{Key: key, What: d})
 	if err == nil {
-		err = done.Err
+		err = result.Err
 	}
 	if err != nil {
 		a.fail(c, err)
 		return
 	}
-	status := http.StatusOK
+	if result.Replayed {
+		c.Header("Idempotent-Replayed", "true")
+	}
+	done, status := result.Value, http.StatusOK
 	if done.Opened {
 		status = http.StatusCreated
 		c.Header("Location", "/accounts/"+strconv.FormatInt(d.UserID, 10))

@@ -1,9 +1,10 @@
-// Package messaging is the broker's face of the payments service: it takes orders
-// to be paid from orders_queue.
+// Package messaging is the broker's face of the payments service: it takes orders to be
+// paid, and their cancellations, from orders_queue.
 package messaging
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -23,37 +24,55 @@ func NewHandler(payments *payment.Service, log *slog.Logger, reg prometheus.Regi
 		Name: "payments_total", Help: "Orders by what their message did.",
 	}, []string{"outcome"})
 	reg.MustRegister(decided)
-	for _, o := range []payment.Outcome{payment.OutcomeSucceeded, payment.OutcomeFailed, payment.OutcomeReplayed, payment.OutcomeDuplicate} {
+	for _, o := range []payment.Outcome{
+		payment.OutcomeSucceeded, payment.OutcomeFailed, payment.OutcomeVoided, payment.OutcomeRefunded,
+		payment.OutcomeReplayed, payment.OutcomeDuplicate,
+	} {
 		decided.WithLabelValues(string(o))
 	}
-	return broker.Decoded(decode, payments.Pay, database.IsData, func(ctx context.Context, o payment.Order, outcome payment.Outcome) {
+	return broker.Decoded(decode, payments.Pay, isMessage, func(ctx context.Context, o payment.Order, outcome payment.Outcome) {
 		decided.WithLabelValues(string(outcome)).Inc()
 		if outcome == payment.OutcomeReplayed {
-			log.WarnContext(ctx, "an order came again in a new message and got its old answer",
+			log.InfoContext(ctx, "a message about what was decided before got that for an answer", "cancellation", o.Cancelled,
 				"order_id", o.OrderID.String(), "message_id", o.MessageID.String())
 		}
 	})
 }
 
 func decode(e events.Envelope) (payment.Order, error) {
-	var o payment.Order
-	if e.Type != events.TypeOrderCreated {
+	o := payment.Order{PublishedAt: e.PublishedAt}
+	var orderID string
+	switch e.Type {
+	case events.TypeOrderCreated:
+		var data events.OrderCreated
+		if err := e.Decode(&data); err != nil {
+			return o, err
+		}
+		orderID, o.UserID, o.Amount = data.OrderID, data.UserID, money.Amount(data.Amount)
+	case events.TypeOrderCancelRequested:
+		var data events.OrderCancelRequested
+		if err := e.Decode(&data); err != nil {
+			return o, err
+		}
+		orderID, o.UserID, o.Amount, o.Cancelled = data.OrderID, data.UserID, money.Amount(data.Amount), true
+	default:
 		// Kept in the dead-letter queue rather than dropped: whoever sent it thought it mattered.
 		return o, fmt.Errorf("%w: unexpected type %q", events.ErrMalformed, e.Type)
-	}
-	var data events.OrderCreated
-	if err := e.Decode(&data); err != nil {
-		return o, err
 	}
 	var err error
 	if o.MessageID, err = uuid.Parse(e.ID); err != nil {
 		return o, fmt.Errorf("%w: id: %w", events.ErrMalformed, err)
 	}
-	if o.OrderID, err = uuid.Parse(data.OrderID); err != nil {
+	if o.OrderID, err = uuid.Parse(orderID); err != nil {
 		return o, fmt.Errorf("%w: order_id: %w", events.ErrMalformed, err)
 	}
-	if o.UserID, o.Amount = data.UserID, money.Amount(data.Amount); o.UserID < 1 || o.Amount < 1 || o.Amount > money.Max {
-		return o, fmt.Errorf("%w: user %d, amount %d", events.ErrMalformed, data.UserID, data.Amount)
+	if o.UserID < 1 || o.Amount < 1 || o.Amount > money.Max {
+		return o, fmt.Errorf("%w: user %d, amount %d", events.ErrMalformed, o.UserID, int64(o.Amount))
 	}
 	return o, nil
+}
+
+// isMessage reports whether an error of the use case is the fault of one message.
+func isMessage(err error) bool {
+	return database.IsData(err) || errors.Is(err, payment.ErrContradiction) || errors.Is(err, payment.ErrBalanceTooLarge)
 }

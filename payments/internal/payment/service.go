@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"gozon/shared/events"
+	"gozon/shared/idempotency"
 	"gozon/shared/money"
 )
 
@@ -37,12 +38,14 @@ type Tx interface {
 	Save(ctx context.Context, c Changes) error
 	// Emit has events published after the commit.
 	Emit(ctx context.Context, evs ...events.Event) error
+	idempotency.Tx
 }
 
 // Changes is what a use case wants kept.
 type Changes struct {
 	Accounts []Account // with a new balance
 	Payments []Payment // new
+	Refunded []Payment // with a new status
 	Entries  []Entry   // new
 }
 
@@ -62,44 +65,47 @@ type Deposit struct {
 type Deposited struct {
 	Account Account
 	Opened  bool
-	Err     error // ErrBalanceTooLarge or ErrAmount: nothing was done
 }
 
-// Deposit makes a set of deposits in one transaction. It returns one result for
-// each; those of one account are made one after the other.
-func (s *Service) Deposit(ctx context.Context, deposits []Deposit) ([]Deposited, error) {
-	var results []Deposited
+// Deposit makes a set of deposits in one transaction, each once under its key. It returns
+// one result for each, whose error may be ErrBalanceTooLarge or ErrAmount; those of one
+// account are made one after the other.
+func (s *Service) Deposit(ctx context.Context, requests []idempotency.Request[Deposit]) ([]idempotency.Result[Deposited], error) {
+	var results []idempotency.Result[Deposited]
 	err := s.store.InTx(ctx, func(tx Tx) error {
-		at := now()
-		users := make([]int64, len(deposits))
-		for i, d := range deposits {
-			users[i] = d.UserID
-		}
-		opened, err := tx.OpenAccounts(ctx, at, users...)
-		if err != nil {
-			return err
-		}
-		accounts, err := tx.AccountsForUpdate(ctx, users...)
-		if err != nil {
-			return err
-		}
-		var changes Changes
-		results, changes = deposit(deposits, opened, accounts, at)
-		return tx.Save(ctx, changes)
+		var err error
+		results, err = idempotency.Once(ctx, tx, requests, func(deposits []Deposit) ([]idempotency.Result[Deposited], error) {
+			at := now()
+			users := make([]int64, len(deposits))
+			for i, d := range deposits {
+				users[i] = d.UserID
+			}
+			opened, err := tx.OpenAccounts(ctx, at, users...)
+			if err != nil {
+				return nil, err
+			}
+			accounts, err := tx.AccountsForUpdate(ctx, users...)
+			if err != nil {
+				return nil, err
+			}
+			results, changes := deposit(deposits, opened, accounts, at)
+			return results, tx.Save(ctx, changes)
+		})
+		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("make %d deposits: %w", len(deposits), err)
+		return nil, fmt.Errorf("make %d deposits: %w", len(requests), err)
 	}
 	return results, nil
 }
 
-func deposit(deposits []Deposit, opened map[int64]bool, accounts map[int64]*Account, at time.Time) ([]Deposited, Changes) {
+func deposit(deposits []Deposit, opened map[int64]bool, accounts map[int64]*Account, at time.Time) ([]idempotency.Result[Deposited], Changes) {
 	var changes Changes
-	results := make([]Deposited, len(deposits))
+	results := make([]idempotency.Result[Deposited], len(deposits))
 	for i, d := range deposits {
 		account := accounts[d.UserID]
 		// Whoever of the batch comes first has opened it.
-		results[i].Opened = opened[d.UserID]
+		results[i].Value.Opened = opened[d.UserID]
 		delete(opened, d.UserID)
 		if d.Amount != 0 {
 			entry, err := account.TopUp(d.Amount, at)
@@ -109,129 +115,10 @@ func deposit(deposits []Deposit, opened map[int64]bool, accounts map[int64]*Acco
 			}
 			changes.Entries = append(changes.Entries, entry)
 		}
-		results[i].Account = *account
+		results[i].Value.Account = *account
 	}
 	changes.Accounts = touched(accounts, changes.Entries)
 	return results, changes
-}
-
-// Outcome is what an order's message did.
-type Outcome string
-
-// The outcomes. A replayed or duplicate message moves no money.
-const (
-	OutcomeSucceeded Outcome = "succeeded"
-	OutcomeFailed    Outcome = "failed"
-	OutcomeReplayed  Outcome = "replayed"  // a new message about an order that was decided before: answered again
-	OutcomeDuplicate Outcome = "duplicate" // this very message was here before
-)
-
-// Pay decides about a set of orders in one transaction: claim, lock, decide, save,
-// emit. It returns one outcome for each order; those of one account are decided
-// one after the other, in the order of the set.
-func (s *Service) Pay(ctx context.Context, orders []Order) ([]Outcome, error) {
-	var outcomes []Outcome
-	err := s.store.InTx(ctx, func(tx Tx) error {
-		messages := make([]uuid.UUID, len(orders))
-		for i, o := range orders {
-			messages[i] = o.MessageID
-		}
-		fresh, err := tx.Claim(ctx, messages...)
-		if err != nil {
-			return err
-		}
-		var users []int64
-		var ids []uuid.UUID
-		for _, o := range orders {
-			if fresh[o.MessageID] {
-				users, ids = append(users, o.UserID), append(ids, o.OrderID)
-			}
-		}
-		if len(ids) == 0 {
-			outcomes = duplicates(len(orders))
-			return nil
-		}
-		accounts, err := tx.AccountsForUpdate(ctx, users...)
-		if err != nil {
-			return err
-		}
-		// Read under the locks: whoever decided about one of these orders before has
-		// committed by now. Without an account there is no lock; then the payment's
-		// key refuses the slower one, which comes again and finds the payment here.
-		decided, err := tx.Payments(ctx, ids...)
-		if err != nil {
-			return err
-		}
-		var changes Changes
-		var answers []events.Event
-		outcomes, changes, answers, err = pay(orders, fresh, accounts, decided, now())
-		if err != nil {
-			return err
-		}
-		if err := tx.Save(ctx, changes); err != nil {
-			return err
-		}
-		return tx.Emit(ctx, answers...)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("pay %d orders: %w", len(orders), err)
-	}
-	return outcomes, nil
-}
-
-// pay decides, in the order of the set. It uses up fresh and fills decided, so that
-// a message or an order that stands twice in one batch counts once.
-func pay(orders []Order, fresh map[uuid.UUID]bool, accounts map[int64]*Account, decided map[uuid.UUID]Payment, at time.Time) ([]Outcome, Changes, []events.Event, error) {
-	var changes Changes
-	var answers []events.Event
-	outcomes := duplicates(len(orders))
-	for i, o := range orders {
-		if !fresh[o.MessageID] {
-			continue
-		}
-		delete(fresh, o.MessageID)
-		p, replayed := decided[o.OrderID]
-		outcomes[i] = OutcomeReplayed
-		if !replayed {
-			var entry *Entry
-			var err error
-			if p, entry, err = Decide(o, accounts[o.UserID], at); err != nil {
-				return nil, Changes{}, nil, err
-			}
-			outcomes[i] = OutcomeFailed
-			if entry != nil {
-				outcomes[i] = OutcomeSucceeded
-				changes.Entries = append(changes.Entries, *entry)
-			}
-			decided[o.OrderID] = p
-			changes.Payments = append(changes.Payments, p)
-		}
-		answers = append(answers, p.Event())
-	}
-	changes.Accounts = touched(accounts, changes.Entries)
-	return outcomes, changes, answers, nil
-}
-
-func duplicates(n int) []Outcome {
-	outcomes := make([]Outcome, n)
-	for i := range outcomes {
-		outcomes[i] = OutcomeDuplicate
-	}
-	return outcomes
-}
-
-// touched are the accounts that entries were posted to, each once: however many
-// those are, one write of the balance is enough.
-func touched(accounts map[int64]*Account, entries []Entry) []Account {
-	var changed []Account
-	seen := make(map[int64]bool, len(entries))
-	for _, e := range entries {
-		if !seen[e.UserID] {
-			seen[e.UserID] = true
-			changed = append(changed, *accounts[e.UserID])
-		}
-	}
-	return changed
 }
 
 // Account returns a user's account, or ErrAccountNotFound.

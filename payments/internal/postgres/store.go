@@ -14,6 +14,7 @@ import (
 	"gozon/payments/internal/payment"
 	"gozon/shared/database"
 	"gozon/shared/inbox"
+	"gozon/shared/keystore"
 	"gozon/shared/money"
 	"gozon/shared/outbox"
 )
@@ -21,10 +22,11 @@ import (
 // Schema that the service's tables live in.
 const Schema = "payments"
 
-// Inbox and Outbox of the service.
+// Inbox, Outbox and Keys of the service.
 var (
 	Inbox  = inbox.New(Schema)
 	Outbox = outbox.New(Schema, "gozon/payments")
+	Keys   = keystore.New(Schema)
 )
 
 // Store implements payment.Store. It is safe for concurrent use.

@@ -10,6 +10,7 @@ import (
 	"gozon/shared/containertest"
 	"gozon/shared/databasetest"
 	"gozon/shared/inboxtest"
+	"gozon/shared/keystoretest"
 	"gozon/shared/outboxtest"
 )
 
@@ -29,4 +30,9 @@ func TestOutbox(t *testing.T) {
 func TestInbox(t *testing.T) {
 	t.Parallel()
 	inboxtest.Run(t, postgres.Inbox, open)
+}
+
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	keystoretest.Run(t, postgres.Keys, open)
 }

@@ -11,6 +11,7 @@ import (
 	"gozon/payments/internal/payment"
 	"gozon/shared/database"
 	"gozon/shared/events"
+	"gozon/shared/idempotency"
 	"gozon/shared/money"
 )
 
@@ -23,6 +24,14 @@ type tx struct {
 
 func (t *tx) Claim(ctx context.Context, ids ...uuid.UUID) (map[uuid.UUID]bool, error) {
 	return Inbox.Claim(ctx, t.conn, ids...)
+}
+
+func (t *tx) ClaimKeys(ctx context.Context, keys ...idempotency.Key) (map[idempotency.ID]*idempotency.Kept, error) {
+	return Keys.Claim(ctx, t.conn, keys...)
+}
+
+func (t *tx) KeepResults(ctx context.Context, kept ...idempotency.Kept) error {
+	return Keys.Keep(ctx, t.conn, kept...)
 }
 
 func (t *tx) Emit(ctx context.Context, evs ...events.Event) error {
@@ -85,7 +94,7 @@ func (t *tx) AccountsForUpdate(ctx context.Context, users ...int64) (map[int64]*
 
 func (t *tx) Payments(ctx context.Context, orderIDs ...uuid.UUID) (map[uuid.UUID]payment.Payment, error) {
 	rows, err := t.conn.QueryContext(ctx, `
-		SELECT order_id, user_id, amount, status, coalesce(reason, ''), created_at FROM payments.payments
+		SELECT order_id, user_id, amount, status, coalesce(reason, ''), published_at, created_at, updated_at FROM payments.payments
 		WHERE order_id = ANY($1::uuid[])`, orderIDs)
 	if err != nil {
 		return nil, fmt.Errorf("read payments: %w", err)
@@ -95,10 +104,14 @@ func (t *tx) Payments(ctx context.Context, orderIDs ...uuid.UUID) (map[uuid.UUID
 	for rows.Next() {
 		var p payment.Payment
 		var amount int64
-		if err := rows.Scan(&p.OrderID, &p.UserID, &amount, &p.Status, &p.Reason, &p.CreatedAt); err != nil {
+		var published *time.Time
+		if err := rows.Scan(&p.OrderID, &p.UserID, &amount, &p.Status, &p.Reason, &published, &p.CreatedAt, &p.UpdatedAt); err != nil {
 			return nil, fmt.Errorf("read payments: %w", err)
 		}
-		p.Amount = money.Amount(amount)
+		p.Amount, p.CreatedAt, p.UpdatedAt = money.Amount(amount), p.CreatedAt.UTC(), p.UpdatedAt.UTC()
+		if published != nil {
+			p.PublishedAt = published.UTC()
+		}
 		found[p.OrderID] = p
 	}
 	if err := rows.Err(); err != nil {
@@ -112,6 +125,9 @@ func (t *tx) Save(ctx context.Context, c payment.Changes) error {
 		return err
 	}
 	if err := t.insertPayments(ctx, c.Payments); err != nil {
+		return err
+	}
+	if err := t.updatePayments(ctx, c.Refunded); err != nil {
 		return err
 	}
 	return t.insertEntries(ctx, c.Entries)
@@ -142,19 +158,42 @@ func (t *tx) insertPayments(ctx context.Context, payments []payment.Payment) err
 		return nil
 	}
 	orders, users, amounts := make([]uuid.UUID, n), make([]int64, n), make([]int64, n)
-	statuses, reasons, times := make([]string, n), make([]string, n), make([]time.Time, n)
+	statuses, reasons, published := make([]string, n), make([]string, n), make([]*time.Time, n)
+	created, updated := make([]time.Time, n), make([]time.Time, n)
 	for i, p := range payments {
 		orders[i], users[i], amounts[i] = p.OrderID, p.UserID, int64(p.Amount)
-		statuses[i], reasons[i], times[i] = string(p.Status), string(p.Reason), p.CreatedAt
+		statuses[i], reasons[i], created[i], updated[i] = string(p.Status), string(p.Reason), p.CreatedAt, p.UpdatedAt
+		if !p.PublishedAt.IsZero() {
+			published[i] = &p.PublishedAt
+		}
 	}
 	_, err := t.conn.ExecContext(ctx, `
-		INSERT INTO payments.payments (order_id, user_id, amount, status, reason, created_at, updated_at)
-		SELECT order_id, user_id, amount, status, nullif(reason, ''), at, at
-		FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[])
-			AS p (order_id, user_id, amount, status, reason, at)`,
-		orders, users, amounts, statuses, reasons, times)
+		INSERT INTO payments.payments (order_id, user_id, amount, status, reason, published_at, created_at, updated_at)
+		SELECT order_id, user_id, amount, status, nullif(reason, ''), published_at, created_at, updated_at
+		FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[])
+			AS p (order_id, user_id, amount, status, reason, published_at, created_at, updated_at)`,
+		orders, users, amounts, statuses, reasons, published, created, updated)
 	if err != nil {
 		return fmt.Errorf("insert payments: %w", err)
+	}
+	return nil
+}
+
+func (t *tx) updatePayments(ctx context.Context, payments []payment.Payment) error {
+	n := len(payments)
+	if n == 0 {
+		return nil
+	}
+	orders, statuses, times := make([]uuid.UUID, n), make([]string, n), make([]time.Time, n)
+	for i, p := range payments {
+		orders[i], statuses[i], times[i] = p.OrderID, string(p.Status), p.UpdatedAt
+	}
+	_, err := t.conn.ExecContext(ctx, `
+		UPDATE payments.payments AS p SET status = n.status, updated_at = n.at
+		FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS n (order_id, status, at)
+		WHERE p.order_id = n.order_id`, orders, statuses, times)
+	if err != nil {
+		return fmt.Errorf("update payments: %w", err)
 	}
 	return nil
 }

@@ -1,0 +1,246 @@
+// Package keystoretest holds a service's table of idempotency keys, as its own
+// migrations made it, to the contract of packages keystore and idempotency.
+package keystoretest
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"gozon/shared/idempotency"
+	"gozon/shared/keystore"
+)
+
+// Run runs the contract; open gives a migrated database of its own to each test.
+func Run(t *testing.T, table keystore.Table, open func(testing.TB) *sql.DB) {
+	t.Helper()
+	for name, test := range map[string]func(*testing.T, *bench){
+		"the same request gets the first result":                   replayed,
+		"another request under the key is refused":                 reused,
+		"a key means something for its user and operation alone":   scoped,
+		"what was rolled back may be done again":                   rolledBack,
+		"what failed may be done again":                            failed,
+		"twice in one set: the second is in flight":                twiceInOneSet,
+		"a key that another transaction holds is in flight":        inFlight,
+		"of many at the same time one is done":                     raced,
+		"crossing sets neither wait nor deadlock":                  crossed,
+		"a set with keys and without is one commit":                oneCommit,
+		"pruning forgets the old and keeps the young":              pruned,
+		"a request without a key is done each time and keeps none": withoutKey,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, &bench{table: table, db: open(t)})
+		})
+	}
+}
+
+type bench struct {
+	table keystore.Table
+	db    *sql.DB
+}
+
+// tx is an idempotency.Tx.
+type tx struct {
+	*sql.Tx
+	table keystore.Table
+}
+
+func (t tx) ClaimKeys(ctx context.Context, keys ...idempotency.Key) (map[idempotency.ID]*idempotency.Kept, error) {
+	return t.table.Claim(ctx, t.Tx, keys...)
+}
+
+func (t tx) KeepResults(ctx context.Context, kept ...idempotency.Kept) error {
+	return t.table.Keep(ctx, t.Tx, kept...)
+}
+
+type (
+	request = idempotency.Request[string]
+	result  = idempotency.Result[string]
+)
+
+func key(t *testing.T, user int64, operation, value, what string) request {
+	t.Helper()
+	k, err := idempotency.NewKey(user, operation, value, what)
+	require.NoError(t, err)
+	return request{Key: k, What: what}
+}
+
+func place(t *testing.T, value, what string) request {
+	t.Helper()
+	return key(t, 1, "place", value, what)
+}
+
+func (b *bench) begin(t *testing.T) tx {
+	t.Helper()
+	began, err := b.db.BeginTx(context.WithoutCancel(t.Context()), nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = began.Rollback() }) // for a test that fails half-way
+	return tx{began, b.table}
+}
+
+var errBad = errors.New("bad")
+
+// do does requests in tx: the result of "x" is "did x", and of "bad" an error.
+func do(ctx context.Context, tx tx, requests ...request) ([]result, error) {
+	return idempotency.Once(ctx, tx, requests, func(whats []string) ([]result, error) {
+		done := make([]result, len(whats))
+		for i, what := range whats {
+			done[i].Value = "did " + what
+			if what == "bad" {
+				done[i].Err = errBad
+			}
+		}
+		return done, nil
+	})
+}
+
+// once does requests in a transaction of their own.
+func (b *bench) once(t *testing.T, requests ...request) []result {
+	t.Helper()
+	tx := b.begin(t)
+	results, err := do(t.Context(), tx, requests...)
+	require.NoError(t, err)
+	require.NoError(t, tx.Commit())
+	return results
+}
+
+func (b *bench) rows(t *testing.T) int {
+	t.Helper()
+	tx := b.begin(t)
+	n, err := b.table.Prune(t.Context(), tx.Tx, time.Now().Add(time.Hour), 1000)
+	require.NoError(t, err)
+	require.NoError(t, tx.Rollback())
+	return int(n)
+}
+
+func replayed(t *testing.T, b *bench) {
+	require.Equal(t, []result{{Value: "did x"}}, b.once(t, place(t, "k", "x")))
+	for range 2 {
+		require.Equal(t, []result{{Value: "did x", Replayed: true}}, b.once(t, place(t, "k", "x")))
+	}
+	require.Equal(t, 1, b.rows(t))
+}
+
+func reused(t *testing.T, b *bench) {
+	b.once(t, place(t, "k", "x"))
+	require.Equal(t, []result{{Err: idempotency.ErrReused}, {Value: "did z"}}, b.once(t, place(t, "k", "y"), place(t, "l", "z")))
+	require.Equal(t, []result{{Value: "did x", Replayed: true}}, b.once(t, place(t, "k", "x")))
+}
+
+func scoped(t *testing.T, b *bench) {
+	for _, r := range []request{key(t, 1, "place", "k", "x"), key(t, 2, "place", "k", "y"), key(t, 1, "cancel", "k", "z"), key(t, 1, "place", "K", "w")} {
+		require.Equal(t, []result{{Value: "did " + r.What}}, b.once(t, r))
+	}
+	require.Equal(t, 4, b.rows(t))
+}
+
+func rolledBack(t *testing.T, b *bench) {
+	tx := b.begin(t)
+	_, err := do(t.Context(), tx, place(t, "k", "x"))
+	require.NoError(t, err)
+	require.NoError(t, tx.Rollback())
+	require.Equal(t, []result{{Value: "did y"}}, b.once(t, place(t, "k", "y")))
+}
+
+func failed(t *testing.T, b *bench) {
+	require.Equal(t, []result{{Value: "did bad", Err: errBad}}, b.once(t, place(t, "k", "bad")))
+	require.Equal(t, []result{{Value: "did x"}}, b.once(t, place(t, "k", "x")))
+}
+
+func twiceInOneSet(t *testing.T, b *bench) {
+	require.Equal(t, []result{{Value: "did x"}, {Err: idempotency.ErrInFlight}, {Err: idempotency.ErrReused}},
+		b.once(t, place(t, "k", "x"), place(t, "k", "x"), place(t, "k", "y")))
+	require.Equal(t, []result{{Value: "did x", Replayed: true}}, b.once(t, place(t, "k", "x")))
+}
+
+func inFlight(t *testing.T, b *bench) {
+	tx := b.begin(t)
+	_, err := do(t.Context(), tx, place(t, "k", "x"))
+	require.NoError(t, err)
+	require.Equal(t, []result{{Err: idempotency.ErrInFlight}, {Value: "did z"}}, b.once(t, place(t, "k", "x"), place(t, "l", "z")))
+	require.NoError(t, tx.Commit())
+	require.Equal(t, []result{{Value: "did x", Replayed: true}}, b.once(t, place(t, "k", "x")))
+}
+
+func raced(t *testing.T, b *bench) {
+	var mu sync.Mutex
+	var first, replays, flying int
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 10 {
+				r := b.once(t, place(t, "k", "x"))[0]
+				mu.Lock()
+				switch {
+				case errors.Is(r.Err, idempotency.ErrInFlight):
+					flying++
+				case r.Replayed:
+					replays++
+				default:
+					first++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	require.Equal(t, 1, first, "%d replays, %d in flight", replays, flying)
+	require.Equal(t, 1, b.rows(t))
+}
+
+func crossed(t *testing.T, b *bench) {
+	var there, back []request
+	for i := range 100 {
+		r := place(t, fmt.Sprint(i), "x")
+		there, back = append(there, r), append([]request{r}, back...)
+	}
+	errs := make([]error, 8)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			tx := b.begin(t)
+			if _, errs[i] = do(t.Context(), tx, [][]request{there, back}[i%2]...); errs[i] == nil {
+				errs[i] = tx.Commit()
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+	require.Equal(t, len(there), b.rows(t))
+}
+
+func oneCommit(t *testing.T, b *bench) {
+	tx := b.begin(t)
+	results, err := do(t.Context(), tx, place(t, "k", "x"), request{What: "y"}, place(t, "l", "z"))
+	require.NoError(t, err)
+	require.Equal(t, []result{{Value: "did x"}, {Value: "did y"}, {Value: "did z"}}, results)
+	require.NoError(t, tx.Rollback())
+	require.Zero(t, b.rows(t), "nothing was committed on the way")
+}
+
+func pruned(t *testing.T, b *bench) {
+	b.once(t, place(t, "old", "x"))
+	var border time.Time
+	require.NoError(t, b.db.QueryRowContext(t.Context(), "SELECT clock_timestamp()").Scan(&border))
+	b.once(t, place(t, "young", "y"))
+	n, err := b.table.Prune(t.Context(), b.db, border, 100)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, n)
+	require.Equal(t, []result{{Value: "did x"}, {Value: "did y", Replayed: true}}, b.once(t, place(t, "old", "x"), place(t, "young", "y")))
+}
+
+func withoutKey(t *testing.T, b *bench) {
+	for range 2 {
+		require.Equal(t, []result{{Value: "did x"}}, b.once(t, request{What: "x"}))
+	}
+	require.Zero(t, b.rows(t))
+}
