@@ -13,12 +13,14 @@ import (
 	"gozon/payments/internal/postgres"
 	"gozon/payments/migrations"
 	"gozon/shared/databasetest"
+	"gozon/shared/idempotency"
 	"gozon/shared/money"
 )
 
 // Whatever comes in whatever order, in whatever batches, however often, and whatever
 // was forgotten meanwhile: a balance is its top-ups less its paid orders and never
-// below zero, each order is decided once and stays so.
+// below zero; each order is decided once, and leaves that only from paid to refunded,
+// for a cancellation; an order whose cancellation came first is never charged.
 func TestMoneyIsExactForEveryInterleaving(t *testing.T) {
 	t.Parallel()
 	_, db := databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
@@ -33,26 +35,49 @@ func TestMoneyIsExactForEveryInterleaving(t *testing.T) {
 			}
 		}
 		var sent []payment.Order
+		var deposits []idempotency.Request[payment.Deposit]
+		var answers []payment.Deposited
 		t.Repeat(map[string]func(*rapid.T){
 			"top up": func(t *rapid.T) {
 				d := payment.Deposit{UserID: rapid.SampledFrom(users).Draw(t, "user"), Amount: money.Amount(rapid.Int64Range(0, 500).Draw(t, "amount"))}
-				done, err := service.Deposit(ctx, []payment.Deposit{d})
+				value := ""
+				if rapid.Bool().Draw(t, "with a key") {
+					value = newID(t).String()
+				}
+				key, err := idempotency.NewKey(d.UserID, "deposit", value, d)
+				require.NoError(t, err)
+				r := idempotency.Request[payment.Deposit]{Key: key, What: d}
+				done, err := service.Deposit(ctx, []idempotency.Request[payment.Deposit]{r})
 				require.NoError(t, err)
 				require.NoError(t, done[0].Err)
 				m.topUps[d.UserID] += d.Amount
+				if value != "" {
+					deposits, answers = append(deposits, r), append(answers, done[0].Value)
+				}
 			},
-			"new orders": func(t *rapid.T) {
+			"top up again": func(t *rapid.T) { // by clients that did not see the answer
+				if len(deposits) == 0 {
+					t.Skip("nothing with a key")
+				}
+				i := rapid.IntRange(0, len(deposits)-1).Draw(t, "deposit")
+				done, err := service.Deposit(ctx, deposits[i:i+1])
+				require.NoError(t, err)
+				require.NoError(t, done[0].Err)
+				require.True(t, done[0].Replayed)
+				require.Equal(t, answers[i], done[0].Value)
+			},
+			"new orders": func(t *rapid.T) { // or their cancellations, which overtook them
 				var batch []payment.Order
 				for range rapid.IntRange(1, 8).Draw(t, "orders") {
 					batch = append(batch, payment.Order{
 						MessageID: newID(t), OrderID: newID(t), UserID: rapid.SampledFrom(users).Draw(t, "user"),
-						Amount: money.Amount(rapid.Int64Range(1, 300).Draw(t, "amount")),
+						Amount: money.Amount(rapid.Int64Range(1, 300).Draw(t, "amount")), Cancelled: rapid.IntRange(0, 4).Draw(t, "overtaken") == 0,
 					})
 				}
 				sent = append(sent, batch...)
 				m.pay(ctx, t, service, batch)
 			},
-			"again": func(t *rapid.T) { // the same messages, or the same orders in new ones, mixed in one batch
+			"again": func(t *rapid.T) { // the same messages, the same orders in new ones, or the other message about them, mixed in one batch
 				if len(sent) == 0 {
 					t.Skip("nothing was sent")
 				}
@@ -60,7 +85,7 @@ func TestMoneyIsExactForEveryInterleaving(t *testing.T) {
 				for range rapid.IntRange(1, 8).Draw(t, "messages") {
 					o := rapid.SampledFrom(sent).Draw(t, "order")
 					if rapid.Bool().Draw(t, "in a new message") {
-						o.MessageID = newID(t)
+						o.MessageID, o.Cancelled = newID(t), rapid.Bool().Draw(t, "cancelled")
 					}
 					batch = append(batch, o)
 				}
@@ -88,16 +113,29 @@ func (m *model) paidBefore(t *rapid.T, db *gorm.DB, user int64) money.Amount {
 func (m *model) pay(ctx context.Context, t *rapid.T, service *payment.Service, batch []payment.Order) {
 	outcomes, err := service.Pay(ctx, batch)
 	require.NoError(t, err)
-	for i, o := range outcomes {
-		_, before := m.decided[batch[i].OrderID]
-		switch o {
+	for i, outcome := range outcomes {
+		o := batch[i]
+		before, known := m.decided[o.OrderID]
+		switch outcome {
 		case payment.OutcomeSucceeded, payment.OutcomeFailed:
-			require.False(t, before, "decided twice")
-			m.decided[batch[i].OrderID] = map[payment.Outcome]payment.Status{
+			require.False(t, known, "decided twice")
+			require.False(t, o.Cancelled)
+			m.decided[o.OrderID] = map[payment.Outcome]payment.Status{
 				payment.OutcomeSucceeded: payment.StatusSucceeded, payment.OutcomeFailed: payment.StatusFailed,
-			}[o]
-		case payment.OutcomeReplayed, payment.OutcomeDuplicate:
-			require.True(t, before, "%s, but never decided", o)
+			}[outcome]
+		case payment.OutcomeVoided:
+			require.False(t, known, "decided twice")
+			require.True(t, o.Cancelled)
+			m.decided[o.OrderID] = payment.StatusVoided
+		case payment.OutcomeRefunded:
+			require.True(t, o.Cancelled)
+			require.Equal(t, payment.StatusSucceeded, before, "refunded, but never charged, or twice")
+			m.decided[o.OrderID] = payment.StatusRefunded
+		case payment.OutcomeReplayed:
+			require.True(t, known, "replayed, but never decided")
+			require.False(t, o.Cancelled && before == payment.StatusSucceeded, "cancelled, but not refunded")
+		case payment.OutcomeDuplicate:
+			require.True(t, known, "duplicate, but never decided")
 		}
 	}
 }
