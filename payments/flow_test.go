@@ -69,11 +69,24 @@ func (b *bench) order(t *testing.T, user, amount int64) events.OrderCreated {
 	return e
 }
 
-// result takes the next result from payments_queue: the reason, "" when it succeeded.
-func (b *bench) result(t *testing.T) (orderID string, reason events.FailureReason) {
+// cancel publishes the cancellation of an order in a message of its own.
+func (b *bench) cancel(t *testing.T, o events.OrderCreated) {
+	t.Helper()
+	b.broker.PublishEvent(t, id(t), events.OrderCancelRequested(o))
+}
+
+// answer takes the next message from payments_queue.
+func (b *bench) answer(t *testing.T) events.Envelope {
 	t.Helper()
 	e, err := events.Parse(b.broker.Get(t, broker.PaymentsQueue).Body)
 	require.NoError(t, err)
+	return e
+}
+
+// result takes the next result from payments_queue: the reason, "" when it succeeded.
+func (b *bench) result(t *testing.T) (orderID string, reason events.FailureReason) {
+	t.Helper()
+	e := b.answer(t)
 	if e.Type == events.TypePaymentSucceeded {
 		return e.Subject, ""
 	}
@@ -102,9 +115,15 @@ func (b *bench) sound(t *testing.T) {
 		"wrong balances": `SELECT count(*) FROM payments.accounts a WHERE balance <> (SELECT coalesce(sum(
 			CASE WHEN credit = 'user' THEN amount ELSE -amount END), 0) FROM payments.entries e WHERE e.user_id = a.user_id)`,
 		"charges without their payment, or payments without their charge": `SELECT count(*) FROM
-			(SELECT order_id, amount, user_id FROM payments.payments WHERE status = 'succeeded') p
+			(SELECT order_id, amount, user_id FROM payments.payments WHERE status IN ('succeeded', 'refunded')) p
 			FULL JOIN (SELECT order_id, amount, user_id FROM payments.entries WHERE kind = 'charge') e USING (order_id, amount, user_id)
 			WHERE p.order_id IS NULL OR e.order_id IS NULL`,
+		"refunds without their payment, or refunded payments without their refund": `SELECT count(*) FROM
+			(SELECT order_id, amount, user_id FROM payments.payments WHERE status = 'refunded') p
+			FULL JOIN (SELECT order_id, amount, user_id FROM payments.entries WHERE kind = 'refund') e USING (order_id, amount, user_id)
+			WHERE p.order_id IS NULL OR e.order_id IS NULL`,
+		"orders charged or refunded twice": `SELECT count(*) FROM
+			(SELECT 1 FROM payments.entries WHERE order_id IS NOT NULL GROUP BY order_id, kind HAVING count(*) > 1) e`,
 	} {
 		var n int
 		require.NoError(t, b.pool.QueryRowContext(t.Context(), query).Scan(&n))

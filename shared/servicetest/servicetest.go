@@ -77,18 +77,32 @@ func (s *Service) Degraded(t testing.TB) *Service {
 func (s *Service) waitFor(t testing.TB, status string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		_, body, err := s.call(t.Context(), http.MethodGet, "/readyz", "")
-		return err == nil && strings.Contains(body, status)
+		a, err := s.send(t.Context(), http.MethodGet, "/readyz", "")
+		return err == nil && strings.Contains(a.Body, status)
 	}, Patience, 20*time.Millisecond)
 }
 
-// Call sends a request, with a JSON body when body is not empty, and returns the
-// status and the answer.
+// Answer is what a service answered.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// Send sends a request, with a JSON body when body is not empty, and with the given
+// header: names and values in turn.
+func (s *Service) Send(t testing.TB, method, path, body string, header ...string) Answer {
+	t.Helper()
+	a, err := s.send(t.Context(), method, path, body, header...)
+	require.NoError(t, err)
+	return a
+}
+
+// Call sends a request like Send and returns the status and the body of the answer.
 func (s *Service) Call(t testing.TB, method, path, body string) (int, string) {
 	t.Helper()
-	status, answer, err := s.call(t.Context(), method, path, body)
-	require.NoError(t, err)
-	return status, answer
+	a := s.Send(t, method, path, body)
+	return a.Status, a.Body
 }
 
 // Get decodes the answer of a GET, which must be 200, into v.
@@ -99,21 +113,24 @@ func (s *Service) Get(t testing.TB, path string, v any) {
 	require.NoError(t, json.Unmarshal([]byte(body), v))
 }
 
-func (s *Service) call(ctx context.Context, method, path, body string) (int, string, error) {
+func (s *Service) send(ctx context.Context, method, path, body string, header ...string) (Answer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, s.URL+path, strings.NewReader(body))
 	if err != nil {
-		return 0, "", err
+		return Answer{}, err
 	}
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
 	resp, err := http.DefaultTransport.RoundTrip(req) // no redirect is followed
 	if err != nil {
-		return 0, "", err
+		return Answer{}, err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(b), err
+	return Answer{resp.StatusCode, resp.Header, string(b)}, err
 }
 
 // Metric is the value of the sample that is written as name in /metrics, labels included.

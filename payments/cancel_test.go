@@ -1,0 +1,227 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gozon/shared/broker"
+	"gozon/shared/events"
+)
+
+func TestCancellationRefundsACharge(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	b.topUp(t, 1, "10")
+	o := b.order(t, 1, 300)
+	var succeeded events.PaymentSucceeded
+	require.NoError(t, b.answer(t).Decode(&succeeded))
+	require.WithinDuration(t, time.Now(), succeeded.ChargedAt, time.Minute)
+	for range 2 { // asked twice, in two messages
+		b.cancel(t, o)
+		e := b.answer(t)
+		require.Equal(t, events.TypePaymentRefunded, e.Type)
+		var refunded events.PaymentRefunded
+		require.NoError(t, e.Decode(&refunded))
+		require.Equal(t, succeeded.ChargedAt, refunded.ChargedAt)
+		require.False(t, refunded.RefundedAt.Before(refunded.ChargedAt))
+	}
+	require.Equal(t, "10", b.balance(t, 1))
+	var statement struct {
+		Entries []struct {
+			Kind    string
+			OrderID string `json:"order_id"`
+		}
+	}
+	b.Get(t, "/accounts/1/entries", &statement)
+	require.Len(t, statement.Entries, 3, "refunded once")
+	require.Equal(t, "refund", statement.Entries[0].Kind)
+	require.Equal(t, o.OrderID, statement.Entries[0].OrderID)
+	b.sound(t)
+}
+
+func TestCancellationThatOvertakesItsOrder(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	b.topUp(t, 1, "10")
+	o := events.OrderCreated{OrderID: id(t).String(), UserID: 1, Amount: 300}
+	b.cancel(t, o)
+	require.Equal(t, events.TypePaymentVoided, b.answer(t).Type)
+	_, err := b.pool.ExecContext(t.Context(), "DELETE FROM payments.inbox")
+	require.NoError(t, err)
+	for range 2 {
+		b.broker.PublishEvent(t, id(t), o)
+		require.Equal(t, events.TypePaymentVoided, b.answer(t).Type)
+	}
+	require.Equal(t, "10", b.balance(t, 1))
+	b.count(t, 1, "SELECT count(*) FROM payments.payments WHERE status = 'voided'")
+	b.sound(t)
+}
+
+func TestCancellationOfARefusedOrderMovesNothing(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	o := b.order(t, 1, 300)
+	require.Equal(t, events.TypePaymentFailed, b.answer(t).Type)
+	b.cancel(t, o)
+	e := b.answer(t)
+	require.Equal(t, events.TypePaymentVoided, e.Type)
+	var voided events.PaymentVoided
+	require.NoError(t, e.Decode(&voided))
+	require.False(t, voided.RefusedAt.IsZero())
+	require.Equal(t, http.StatusNotFound, b.Send(t, http.MethodGet, "/accounts/1", "").Status)
+	b.sound(t)
+}
+
+func TestMessageThatContradictsThePaymentIsDeadLettered(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	b.topUp(t, 1, "10")
+	o := b.order(t, 1, 300)
+	b.answer(t)
+	o.Amount = 100_000
+	b.cancel(t, o)
+	e, err := events.Parse(b.broker.Get(t, broker.OrdersQueue+broker.DeadSuffix).Body)
+	require.NoError(t, err)
+	require.Equal(t, o.OrderID, e.Subject)
+	require.Equal(t, "7", b.balance(t, 1))
+	b.sound(t)
+}
+
+// Orders and their cancellations race through two services, in any order and often
+// doubled, while connections are dropped: whoever wins, each order ends cancelled, and
+// all of the money is back.
+func TestRacingCancellationsGiveBackEveryKopek(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	b.another(t).Ready(t)
+	const users, each = 4, 40
+	for user := range int64(users) {
+		b.topUp(t, user+1, "20") // too little for all at once: some are refused
+	}
+	var wg sync.WaitGroup
+	for user := range int64(users) {
+		wg.Go(func() {
+			for range each {
+				o := events.OrderCreated{OrderID: id(t).String(), UserID: user + 1, Amount: 1 + rand.Int64N(300)}
+				created, cancelled := id(t), id(t)
+				messages := []struct {
+					id uuid.UUID
+					e  events.Event
+				}{{created, o}, {cancelled, events.OrderCancelRequested(o)}, {created, o}, {cancelled, events.OrderCancelRequested(o)}, {id(t), o}}
+				rand.Shuffle(len(messages), func(i, j int) { messages[i], messages[j] = messages[j], messages[i] })
+				for _, m := range messages {
+					b.broker.PublishEvent(t, m.id, m.e)
+				}
+			}
+		})
+	}
+	wg.Go(func() { b.broker.DropConnections(t, "payments") })
+	wg.Wait()
+	b.count(t, users*each, "SELECT count(*) FROM payments.payments")
+	b.count(t, users*each*3, "SELECT count(*) FROM payments.inbox")
+	b.count(t, 0, "SELECT count(*) FROM payments.payments WHERE status = 'succeeded'")
+	for user := range int64(users) {
+		require.Equal(t, "20", b.balance(t, user+1))
+	}
+	require.Zero(t, b.broker.Depth(t, broker.OrdersQueue+broker.DeadSuffix))
+	b.sound(t)
+}
+
+func TestDepositIsMadeOnceUnderItsKey(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	other := b.another(t).Ready(t)
+	const body = `{"user_id":1,"balance":10}`
+	first := b.Send(t, http.MethodPost, "/accounts/", body, "Idempotency-Key", `"k-1"`)
+	require.Equal(t, http.StatusCreated, first.Status, first.Body)
+	require.Empty(t, first.Header.Get("Idempotent-Replayed"))
+	b.topUp(t, 1, "5")
+	for i, again := range []string{body, `{ "balance": 10.00, "user_id": 1 }`} { // at another replica, in other words
+		a := other.Send(t, http.MethodPost, "/accounts", again, "Idempotency-Key", []string{"k-1", `"k-1"`}[i])
+		require.Equal(t, "true", a.Header.Get("Idempotent-Replayed"))
+		require.Equal(t, first.Status, a.Status)
+		require.Equal(t, first.Body, a.Body)
+		require.Equal(t, first.Header.Get("Location"), a.Header.Get("Location"))
+	}
+	a := b.Send(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":11}`, "Idempotency-Key", "k-1")
+	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
+	require.Contains(t, a.Body, "/problems/idempotency-key-reused")
+	a = b.Send(t, http.MethodPost, "/accounts/", `{"user_id":2,"balance":11}`, "Idempotency-Key", "k-1")
+	require.Equal(t, http.StatusCreated, a.Status, "a key is its user's")
+	a = b.Send(t, http.MethodPost, "/accounts/", body, "Idempotency-Key", "not one")
+	require.Equal(t, http.StatusBadRequest, a.Status)
+	require.Contains(t, a.Body, `"parameter":"Idempotency-Key"`)
+	require.Equal(t, "15", b.balance(t, 1))
+
+	// What failed is not kept: it did nothing, and may be done.
+	const most = `{"user_id":1,"balance":9999999999999.99}`
+	for range 2 {
+		a = b.Send(t, http.MethodPost, "/accounts/", most, "Idempotency-Key", "k-2")
+		require.Equal(t, http.StatusUnprocessableEntity, a.Status)
+		require.Contains(t, a.Body, "/problems/invalid-request")
+	}
+	b.sound(t)
+}
+
+// The first request hangs between its effect and its commit: a second one with its key
+// learns at once that it is in flight, and gets its answer when that is there.
+func TestKeyOfADepositInFlight(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	other := b.another(t).Ready(t)
+	b.topUp(t, 1, "5")
+	held, err := b.pool.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer func() { _ = held.Rollback() }() // after a commit this does nothing
+	_, err = held.ExecContext(t.Context(), "SELECT 1 FROM payments.accounts WHERE user_id = 1 FOR UPDATE")
+	require.NoError(t, err)
+
+	const body = `{"user_id":1,"balance":10}`
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		a := b.Send(t, http.MethodPost, "/accounts/", body, "Idempotency-Key", "k")
+		require.Equal(t, http.StatusOK, a.Status, a.Body)
+	})
+	b.count(t, 1, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+	a := other.Send(t, http.MethodPost, "/accounts/", body, "Idempotency-Key", "k")
+	require.Equal(t, http.StatusConflict, a.Status, a.Body)
+	require.Contains(t, a.Body, "/problems/request-in-flight")
+	require.NotEmpty(t, a.Header.Get("Retry-After"))
+	require.NoError(t, held.Commit())
+	wg.Wait()
+	a = other.Send(t, http.MethodPost, "/accounts/", body, "Idempotency-Key", "k")
+	require.Equal(t, http.StatusOK, a.Status, a.Body)
+	require.Equal(t, "true", a.Header.Get("Idempotent-Replayed"))
+	require.Equal(t, "15", b.balance(t, 1))
+}
+
+// Clients that see no answer send again, to whichever replica, while replicas are
+// stopped and started: every deposit is made once.
+func TestRepeatedDepositsAddUpOnce(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	other := b.another(t).Ready(t)
+	const n = 30
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			for j := range 4 {
+				to := b.Service
+				if (i+j)%2 == 1 {
+					to = other
+				}
+				to.Send(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":1}`, "Idempotency-Key", fmt.Sprintf("k-%d", i))
+			}
+		})
+	}
+	wg.Wait()
+	require.Equal(t, "30", b.balance(t, 1))
+	b.sound(t)
+}
