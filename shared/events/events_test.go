@@ -3,48 +3,124 @@ package events_test
 import (
 	"encoding/json"
 	"os"
+	"reflect"
+	"regexp"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"gozon/shared/events"
+	"gozon/shared/eventstest"
 )
 
 const orderID = "01980f5e-7b1c-7000-8000-000000000001"
 
-// The goldens are what the types produce, and what they are read back from.
+// The moments of the order that the goldens tell of.
+var (
+	published = moment("10:00:00.125011")
+	decided   = moment("10:00:00.131117")
+	cancelled = moment("10:00:05.007291")
+)
+
+// sent is each event with the envelope that the newest golden has it in.
+var sent = []struct {
+	id, source        string
+	time, publishedAt time.Time
+	event             events.Event
+}{
+	{
+		"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f", "gozon/orders", moment("10:00:00.123456"), published,
+		&events.OrderCreated{OrderID: orderID, UserID: 1, Amount: 100000},
+	},
+	{
+		"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e60", "gozon/payments", moment("10:00:00.131972"), moment("10:00:00.133401"),
+		&events.PaymentSucceeded{OrderID: orderID, UserID: 1, Amount: 100000, PublishedAt: published, ChargedAt: decided},
+	},
+	{
+		"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e61", "gozon/payments", moment("10:00:00.131972"), moment("10:00:00.133401"),
+		&events.PaymentFailed{OrderID: orderID, UserID: 1, Amount: 100000, Reason: events.ReasonInsufficientFunds, PublishedAt: published, RefusedAt: decided},
+	},
+	{
+		"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e62", "gozon/orders", moment("10:00:05.000417"), moment("10:00:05.001723"),
+		&events.OrderCancelRequested{OrderID: orderID, UserID: 1, Amount: 100000},
+	},
+	{
+		"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e63", "gozon/payments", moment("10:00:05.007802"), moment("10:00:05.009113"),
+		&events.PaymentVoided{OrderID: orderID, UserID: 1, Amount: 100000, PublishedAt: published, RefusedAt: decided, VoidedAt: cancelled},
+	},
+	{
+		"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e64", "gozon/payments", moment("10:00:05.007802"), moment("10:00:05.009113"),
+		&events.PaymentRefunded{OrderID: orderID, UserID: 1, Amount: 100000, PublishedAt: published, ChargedAt: decided, RefundedAt: cancelled},
+	},
+}
+
+func moment(clock string) time.Time {
+	t, err := time.Parse(time.DateTime, "2026-11-24 "+clock)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+// The newest goldens are what the types produce, and what they are read back from.
 func TestGoldens(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct {
-		id, source string
-		event      events.Event
-		read       events.Event
-	}{
-		{"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f", "gozon/orders", &events.OrderCreated{OrderID: orderID, UserID: 1, Amount: 100000}, &events.OrderCreated{}},
-		{"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e60", "gozon/payments", &events.PaymentSucceeded{OrderID: orderID, UserID: 1, Amount: 100000}, &events.PaymentSucceeded{}},
-		{"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e61", "gozon/payments", &events.PaymentFailed{OrderID: orderID, UserID: 1, Amount: 100000, Reason: events.ReasonInsufficientFunds}, &events.PaymentFailed{}},
-	} {
+	for _, tc := range sent {
 		t.Run(tc.event.EventType(), func(t *testing.T) {
 			t.Parallel()
-			golden, err := os.ReadFile("testdata/" + tc.event.EventType() + ".json")
-			require.NoError(t, err)
+			golden := eventstest.Newest(t, tc.event.EventType())
 			data, err := json.Marshal(tc.event)
 			require.NoError(t, err)
 			body, err := json.Marshal(events.Envelope{
 				SpecVersion: "1.0", ID: tc.id, Source: tc.source, Type: tc.event.EventType(), Subject: tc.event.EventSubject(),
-				Time: time.Date(2026, 11, 24, 10, 0, 0, 123456000, time.UTC), DataContentType: "application/json",
+				Time: tc.time, DataContentType: "application/json", PublishedAt: tc.publishedAt,
 				TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Data: data,
 			})
 			require.NoError(t, err)
-			require.JSONEq(t, string(golden), string(body))
-
-			e, err := events.Parse(golden)
-			require.NoError(t, err)
-			require.NoError(t, e.Decode(tc.read))
-			require.Equal(t, tc.event, tc.read)
+			require.JSONEq(t, string(golden.Body), string(body))
+			require.Equal(t, tc.event, read(t, golden, tc.event))
 		})
 	}
+}
+
+// What is new is absent from an older golden, and nothing else.
+func TestOlderGoldensAreRead(t *testing.T) {
+	t.Parallel()
+	for _, tc := range sent {
+		for _, golden := range eventstest.Goldens(t, tc.event.EventType()) {
+			got, err := json.Marshal(read(t, golden, tc.event))
+			require.NoError(t, err)
+			require.JSONEq(t, string(golden.Data), string(got), golden.Name)
+		}
+	}
+}
+
+func read(t *testing.T, golden eventstest.Golden, like events.Event) events.Event {
+	t.Helper()
+	event, ok := reflect.New(reflect.TypeOf(like).Elem()).Interface().(events.Event)
+	require.True(t, ok)
+	require.NoError(t, golden.Decode(event))
+	return event
+}
+
+// No type can be forgotten here or in the goldens.
+func TestEveryTypeHasGoldens(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("events.go")
+	require.NoError(t, err)
+	var constants, tested []string
+	for _, match := range regexp.MustCompile(`\tType\w+ += "(.+)"`).FindAllSubmatch(source, -1) {
+		constants = append(constants, string(match[1]))
+	}
+	for _, tc := range sent {
+		tested = append(tested, tc.event.EventType())
+	}
+	slices.Sort(constants)
+	slices.Sort(tested)
+	require.Equal(t, constants, tested)
+	require.Equal(t, constants, eventstest.Types(t))
 }
 
 func TestUnknownFieldsAreIgnored(t *testing.T) {
