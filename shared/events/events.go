@@ -3,8 +3,9 @@
 //
 // The envelope is CloudEvents 1.0 in JSON. A contract grows by adding fields that
 // old readers ignore; anything else is a new type with a higher major version.
-// The golden files in testdata are asserted by the producer of each event and by
-// its consumer.
+// The golden files in testdata, one for each revision of a type, are asserted by the
+// producer of each event and by its consumer. The contracts are published as JSON
+// Schemas in docs/events, made of these types, and in docs/asyncapi.yaml.
 package events
 
 import (
@@ -40,7 +41,7 @@ type Event interface {
 type OrderCreated struct {
 	OrderID string `json:"order_id"`
 	UserID  int64  `json:"user_id"`
-	Amount  int64  `json:"amount_minor"` // minor units, > 0
+	Amount  int64  `json:"amount_minor"` // in minor units
 }
 
 // OrderCancelRequested says that the order's user wants it cancelled: payments
@@ -48,15 +49,15 @@ type OrderCreated struct {
 type OrderCancelRequested struct {
 	OrderID string `json:"order_id"`
 	UserID  int64  `json:"user_id"`
-	Amount  int64  `json:"amount_minor"` // minor units, > 0
+	Amount  int64  `json:"amount_minor"` // in minor units
 }
 
 // PaymentSucceeded says that the order's price was taken from its user's account.
 type PaymentSucceeded struct {
 	OrderID     string    `json:"order_id"`
 	UserID      int64     `json:"user_id"`
-	Amount      int64     `json:"amount_minor"`          // minor units, > 0
-	PublishedAt time.Time `json:"published_at,omitzero"` // of the order's [OrderCreated]
+	Amount      int64     `json:"amount_minor"`          // in minor units
+	PublishedAt time.Time `json:"published_at,omitzero"` // when the order's [OrderCreated] was published
 	ChargedAt   time.Time `json:"charged_at,omitzero"`
 }
 
@@ -64,9 +65,9 @@ type PaymentSucceeded struct {
 type PaymentFailed struct {
 	OrderID     string        `json:"order_id"`
 	UserID      int64         `json:"user_id"`
-	Amount      int64         `json:"amount_minor"` // minor units, > 0
-	Reason      FailureReason `json:"reason"`
-	PublishedAt time.Time     `json:"published_at,omitzero"` // of the order's [OrderCreated]
+	Amount      int64         `json:"amount_minor"`          // in minor units
+	Reason      FailureReason `json:"reason"`                // readers must expect reasons that they do not know
+	PublishedAt time.Time     `json:"published_at,omitzero"` // when the order's [OrderCreated] was published
 	RefusedAt   time.Time     `json:"refused_at,omitzero"`
 }
 
@@ -75,9 +76,9 @@ type PaymentFailed struct {
 type PaymentVoided struct {
 	OrderID     string    `json:"order_id"`
 	UserID      int64     `json:"user_id"`
-	Amount      int64     `json:"amount_minor"`          // minor units, > 0
-	PublishedAt time.Time `json:"published_at,omitzero"` // of the order's [OrderCreated], when that came first
-	RefusedAt   time.Time `json:"refused_at,omitzero"`   // when the order had been refused before
+	Amount      int64     `json:"amount_minor"`          // in minor units
+	PublishedAt time.Time `json:"published_at,omitzero"` // when the order's [OrderCreated] was published, if that came before the cancellation
+	RefusedAt   time.Time `json:"refused_at,omitzero"`   // when the order was refused, if that came before the cancellation
 	VoidedAt    time.Time `json:"voided_at"`
 }
 
@@ -86,8 +87,8 @@ type PaymentVoided struct {
 type PaymentRefunded struct {
 	OrderID     string    `json:"order_id"`
 	UserID      int64     `json:"user_id"`
-	Amount      int64     `json:"amount_minor"`          // minor units, > 0
-	PublishedAt time.Time `json:"published_at,omitzero"` // of the order's [OrderCreated]
+	Amount      int64     `json:"amount_minor"`          // in minor units
+	PublishedAt time.Time `json:"published_at,omitzero"` // when the order's [OrderCreated] was published
 	ChargedAt   time.Time `json:"charged_at"`
 	RefundedAt  time.Time `json:"refunded_at"`
 }
@@ -139,19 +140,17 @@ func (PaymentRefunded) EventType() string { return TypePaymentRefunded }
 func (e PaymentRefunded) EventSubject() string { return e.OrderID }
 
 // Envelope is a CloudEvents 1.0 event in JSON format with the distributed tracing
-// extension and one of the shop's own, publishedat. ID is a UUIDv7, the message id
-// that a consumer's inbox remembers. Time is when the fact was written, PublishedAt
-// when the relay handed it to the broker, both UTC.
+// extension and one of the shop's own, publishedat. Times are UTC.
 type Envelope struct {
 	SpecVersion     string          `json:"specversion"`
-	ID              string          `json:"id"`
-	Source          string          `json:"source"`
-	Type            string          `json:"type"`
-	Subject         string          `json:"subject"`
-	Time            time.Time       `json:"time"`
+	ID              string          `json:"id"`      // a UUIDv7, the message id that a consumer's inbox remembers
+	Source          string          `json:"source"`  // the service that sent it
+	Type            string          `json:"type"`    // also the routing key
+	Subject         string          `json:"subject"` // the id of the order that the fact is about
+	Time            time.Time       `json:"time"`    // when the fact was written
 	DataContentType string          `json:"datacontenttype"`
-	TraceParent     string          `json:"traceparent,omitempty"`
-	PublishedAt     time.Time       `json:"publishedat,omitzero"`
+	TraceParent     string          `json:"traceparent,omitempty"` // W3C Trace Context
+	PublishedAt     time.Time       `json:"publishedat,omitzero"`  // when the relay handed it to the broker
 	Data            json.RawMessage `json:"data"`
 }
 
