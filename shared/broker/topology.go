@@ -19,6 +19,9 @@ const (
 	DeadSuffix    = ".dead"
 )
 
+// bindings are the queues of [Exchange] with the keys of the events that they get.
+var bindings = map[string]string{OrdersQueue: "order.#", PaymentsQueue: "payment.#"}
+
 // declare makes the whole topology on a short connection of its own. Both ends
 // do so before they use it: start order never matters.
 func declare(url string, cfg amqp.Config) error {
@@ -36,7 +39,7 @@ func declare(url string, cfg amqp.Config) error {
 	d.exchange(DeadExchange, amqp.ExchangeDirect, nil)
 	d.exchange(Exchange, amqp.ExchangeTopic, amqp.Table{"alternate-exchange": Unrouted})
 	d.queue(Unrouted, Unrouted, "", amqp.Table{})
-	for queue, key := range map[string]string{OrdersQueue: "order.#", PaymentsQueue: "payment.#"} {
+	for queue, key := range bindings {
 		d.queue(queue+DeadSuffix, DeadExchange, queue, amqp.Table{})
 		d.queue(queue, Exchange, key, amqp.Table{
 			"x-dead-letter-exchange":    DeadExchange,

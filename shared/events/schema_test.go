@@ -78,7 +78,7 @@ func TestPublishedSchemas(t *testing.T) {
 	for name, schema := range schemas {
 		checkedIn, err := os.ReadFile(filepath.Join(schemaDir, name))
 		require.NoError(t, err)
-		require.Equal(t, string(schema), string(checkedIn), "%s: go test ./events -update writes it anew", name)
+		require.Equal(t, string(schema), string(checkedIn), "%s: go test ./events -run TestPublishedSchemas -update writes it anew", name)
 	}
 }
 
