@@ -52,10 +52,11 @@ ps: docker ## show the containers of the shop
 .PHONY: test
 test: docker test-modules test-frontend test-e2e ## run every test (never touches a shop that is running)
 
+# -count=1: tests read the goldens and docs/ of other modules, which Go's cache does not watch.
 .PHONY: test-modules
 test-modules: docker ## test each Go module, on real PostgreSQL and RabbitMQ
 	@$(ENSURE) postgres rabbitmq
-	@$(test_env) for m in $(MODULES); do echo "== $$m"; (cd $$m && GOWORK=off go test -race -timeout 15m ./...); done
+	@$(test_env) for m in $(MODULES); do echo "== $$m"; (cd $$m && GOWORK=off go test -race -count=1 -timeout 15m ./...); done
 
 .PHONY: test-frontend
 test-frontend: docker ## test the web page's modules

@@ -43,7 +43,9 @@ type document struct {
 	Operations map[string]operation
 	Components struct {
 		ChannelBindings   map[string]channelBinding `yaml:"channelBindings"`
-		OperationBindings map[string]any            `yaml:"operationBindings"`
+		OperationBindings map[string]struct {
+			AMQP operationBinding
+		} `yaml:"operationBindings"`
 		MessageTraits     map[string]struct {
 			ContentType   string                                 `yaml:"contentType"`
 			CorrelationID struct{ Location, Description string } `yaml:"correlationId"`
@@ -61,6 +63,12 @@ type operation struct {
 	Channel  ref
 	Messages []ref
 	Bindings ref
+}
+
+type operationBinding struct {
+	DeliveryMode              int `yaml:"deliveryMode"`
+	Mandatory, Timestamp, Ack bool
+	BindingVersion            string `yaml:"bindingVersion"`
 }
 
 type message struct {
@@ -161,7 +169,12 @@ func TestAsyncAPIDescribesWhoSendsAndReceives(t *testing.T) {
 		}
 		want[reader[queue]+".receives."+queue] = takes
 	}
-	got := load(t).Operations
+	doc := load(t)
+	kinds := doc.Components.OperationBindings
+	require.Len(t, kinds, 2)
+	require.Equal(t, operationBinding{DeliveryMode: 2, Mandatory: true, Timestamp: true, BindingVersion: "0.3.0"}, kinds["send"].AMQP)
+	require.Equal(t, operationBinding{Ack: true, BindingVersion: "0.3.0"}, kinds["receive"].AMQP)
+	got := doc.Operations
 	require.Len(t, got, len(want))
 	for name, operation := range want {
 		require.ElementsMatch(t, operation.Messages, got[name].Messages, name)
