@@ -46,7 +46,7 @@ type document struct {
 		OperationBindings map[string]struct {
 			AMQP operationBinding
 		} `yaml:"operationBindings"`
-		MessageTraits     map[string]struct {
+		MessageTraits map[string]struct {
 			ContentType   string                                 `yaml:"contentType"`
 			CorrelationID struct{ Location, Description string } `yaml:"correlationId"`
 		} `yaml:"messageTraits"`
@@ -249,7 +249,7 @@ func resolves(root any, target string) bool {
 		_, err := os.Stat(filepath.Join(filepath.Dir(asyncAPI), target))
 		return err == nil
 	}
-	for _, key := range strings.Split(pointer, "/") {
+	for key := range strings.SplitSeq(pointer, "/") {
 		object, _ := root.(map[string]any)
 		if root = object[key]; root == nil {
 			return false

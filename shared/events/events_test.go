@@ -99,7 +99,7 @@ func TestOlderGoldensAreRead(t *testing.T) {
 
 func read(t *testing.T, golden eventstest.Golden, like events.Event) events.Event {
 	t.Helper()
-	event, ok := reflect.New(reflect.TypeOf(like).Elem()).Interface().(events.Event)
+	event, ok := reflect.TypeAssert[events.Event](reflect.New(reflect.TypeOf(like).Elem()))
 	require.True(t, ok)
 	require.NoError(t, golden.Decode(event))
 	return event
