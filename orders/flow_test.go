@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"gozon/orders/internal/postgres"
 	"gozon/orders/migrations"
@@ -28,8 +29,10 @@ func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
 // bench is a database, a virtual host and one orders service on them.
 type bench struct {
 	*servicetest.Service
-	pool   *sql.DB
-	broker *brokertest.Broker
+	database *databasetest.Database
+	pool     *sql.DB
+	db       *gorm.DB
+	broker   *brokertest.Broker
 }
 
 func start(t *testing.T) *bench {
@@ -41,11 +44,16 @@ func start(t *testing.T) *bench {
 
 func startOn(t *testing.T, virtual *brokertest.Broker) *bench {
 	t.Helper()
-	database := databasetest.New(t)
-	b := &bench{broker: virtual}
-	b.pool, _ = database.Open(t, postgres.Schema, migrations.FS)
-	b.Service = servicetest.Start(t, program(&config{}), database.URL("orders"), virtual.URL())
+	b := &bench{database: databasetest.New(t), broker: virtual}
+	b.pool, b.db = b.database.Open(t, postgres.Schema, migrations.FS)
+	b.Service = b.another(t)
 	return b
+}
+
+// another starts one more service on the same database and virtual host.
+func (b *bench) another(t *testing.T) *servicetest.Service {
+	t.Helper()
+	return servicetest.Start(t, program(&config{}), b.database.URL("orders"), b.broker.URL())
 }
 
 type placed struct {
@@ -58,6 +66,20 @@ type placed struct {
 	Version      int
 	CreatedAt    time.Time `json:"created_at"`
 	UpdatedAt    time.Time `json:"updated_at"`
+	Timeline     []step
+}
+
+type step struct {
+	Step string
+	At   time.Time
+}
+
+func (o placed) steps() []string {
+	var names []string
+	for _, s := range o.Timeline {
+		names = append(names, s.Step)
+	}
+	return names
 }
 
 func (b *bench) place(t *testing.T, user int64, price string) placed {
@@ -132,15 +154,19 @@ func TestResultSettlesTheOrder(t *testing.T) {
 	t.Parallel()
 	b := start(t)
 	paid, refused := b.place(t, 1, "1"), b.place(t, 1, "2")
-	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: paid.ID, UserID: 1, Amount: 100})
+	require.Equal(t, []string{"placed"}, paid.steps())
+	at := paid.CreatedAt
+	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: paid.ID, UserID: 1, Amount: 100, PublishedAt: at.Add(time.Millisecond), ChargedAt: at.Add(2 * time.Millisecond)})
 	b.broker.PublishEvent(t, id(t), events.PaymentFailed{OrderID: refused.ID, UserID: 1, Amount: 200, Reason: events.ReasonInsufficientFunds})
 	o := b.becomes(t, paid.ID, "PAID")
 	require.Equal(t, 2, o.Version)
 	require.Empty(t, o.CancelReason)
 	require.False(t, o.UpdatedAt.Before(paid.UpdatedAt))
+	require.Equal(t, []step{{"placed", at}, {"published", at.Add(time.Millisecond)}, {"charged", at.Add(2 * time.Millisecond)}, {"confirmed", o.UpdatedAt}}, o.Timeline)
 	o = b.becomes(t, refused.ID, "CANCELLED")
 	require.Equal(t, 2, o.Version)
 	require.Equal(t, "insufficient_funds", o.CancelReason)
+	require.Equal(t, []string{"placed", "cancelled"}, o.steps(), "an older payments service tells no times")
 }
 
 func TestLateDuplicateAndContradictoryResultsChangeNothing(t *testing.T) {

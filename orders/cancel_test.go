@@ -1,0 +1,139 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"gozon/shared/broker"
+	"gozon/shared/events"
+	"gozon/shared/servicetest"
+)
+
+func (b *bench) cancel(t *testing.T, orderID string, header ...string) servicetest.Answer {
+	t.Helper()
+	return b.Send(t, http.MethodPost, "/orders/"+orderID+"/cancel", "", header...)
+}
+
+func decoded(t *testing.T, a servicetest.Answer) placed {
+	t.Helper()
+	var o placed
+	require.NoError(t, json.Unmarshal([]byte(a.Body), &o), a.Body)
+	return o
+}
+
+// next takes the next message from orders_queue, of the given type.
+func (b *bench) next(t *testing.T, eventType string) events.Envelope {
+	t.Helper()
+	e, err := events.Parse(b.broker.Get(t, broker.OrdersQueue).Body)
+	require.NoError(t, err)
+	require.Equal(t, eventType, e.Type)
+	require.WithinDuration(t, time.Now(), e.PublishedAt, time.Minute)
+	return e
+}
+
+func TestNewOrderIsCancelled(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	o := b.place(t, 1, "1")
+	b.next(t, events.TypeOrderCreated)
+	first := b.cancel(t, o.ID)
+	require.Equal(t, http.StatusAccepted, first.Status, first.Body)
+	require.Equal(t, "/orders/"+o.ID, first.Header.Get("Location"))
+	cancelling := decoded(t, first)
+	require.Equal(t, "CANCELLING", cancelling.Status)
+	require.Empty(t, cancelling.CancelReason)
+	require.Equal(t, 2, cancelling.Version)
+	require.Equal(t, cancelling, b.order(t, o.ID))
+	var requested events.OrderCancelRequested
+	require.NoError(t, b.next(t, events.TypeOrderCancelRequested).Decode(&requested))
+	require.Equal(t, events.OrderCancelRequested{OrderID: o.ID, UserID: 1, Amount: 100}, requested)
+
+	require.Equal(t, first.Body, b.cancel(t, o.ID).Body, "the same answer")
+	b.broker.PublishEvent(t, id(t), events.PaymentVoided{OrderID: o.ID, UserID: 1, Amount: 100, VoidedAt: time.Now().UTC()})
+	ended := b.becomes(t, o.ID, "CANCELLED")
+	require.Equal(t, "cancelled_by_user", ended.CancelReason)
+	require.Equal(t, 3, ended.Version)
+	require.Equal(t, []string{"placed", "cancel_requested", "cancelled"}, ended.steps())
+	again := b.cancel(t, o.ID)
+	require.Equal(t, http.StatusAccepted, again.Status)
+	require.Equal(t, ended, decoded(t, again))
+	require.Equal(t, 0, b.rows(t, "outbox"))
+	require.Zero(t, b.broker.Depth(t, broker.OrdersQueue), "nothing was asked twice")
+}
+
+func TestPaidOrderIsCancelled(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	o := b.place(t, 1, "1")
+	at := o.CreatedAt
+	succeeded := events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100, PublishedAt: at.Add(1), ChargedAt: at.Add(2)}
+	b.broker.PublishEvent(t, id(t), succeeded)
+	b.becomes(t, o.ID, "PAID")
+	require.Equal(t, "CANCELLING", decoded(t, b.cancel(t, o.ID)).Status)
+	b.broker.PublishEvent(t, id(t), events.PaymentRefunded{OrderID: o.ID, UserID: 1, Amount: 100, PublishedAt: at.Add(1), ChargedAt: at.Add(2), RefundedAt: time.Now().UTC()})
+	ended := b.becomes(t, o.ID, "CANCELLED")
+	require.Equal(t, "cancelled_by_user", ended.CancelReason)
+	require.Equal(t, 4, ended.Version)
+	require.Equal(t, []string{"placed", "published", "charged", "confirmed", "cancel_requested", "refunded", "cancelled"}, ended.steps())
+}
+
+// The charge wins the race, and its result comes after the refund's, doubled.
+func TestResultsOfACancellationInAnyOrder(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	o := b.place(t, 1, "1")
+	b.cancel(t, o.ID)
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	refunded := events.PaymentRefunded{OrderID: o.ID, UserID: 1, Amount: 100, PublishedAt: now, ChargedAt: now, RefundedAt: now}
+	b.broker.PublishEvent(t, id(t), refunded)
+	ended := b.becomes(t, o.ID, "CANCELLED")
+	require.Equal(t, []string{"placed", "cancel_requested", "published", "charged", "refunded", "cancelled"}, ended.steps())
+	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100, PublishedAt: now, ChargedAt: now})
+	b.broker.PublishEvent(t, id(t), refunded)
+	b.broker.PublishEvent(t, id(t), events.PaymentVoided{OrderID: o.ID, UserID: 1, Amount: 100, VoidedAt: now})
+	b.counted(t, "duplicate", 2)
+	b.counted(t, "contradictory", 1)
+	require.Equal(t, ended, b.order(t, o.ID))
+
+	// The charge is told first: it is noted, and the order stays in cancellation.
+	o = b.place(t, 1, "1")
+	b.cancel(t, o.ID)
+	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100, PublishedAt: now, ChargedAt: now})
+	b.counted(t, "noted", 1)
+	noted := b.order(t, o.ID)
+	require.Equal(t, "CANCELLING", noted.Status)
+	require.Equal(t, 3, noted.Version)
+	require.Contains(t, noted.steps(), "charged")
+	refunded.OrderID = o.ID
+	b.broker.PublishEvent(t, id(t), refunded)
+	require.Equal(t, "cancelled_by_user", b.becomes(t, o.ID, "CANCELLED").CancelReason)
+}
+
+func TestWhatCannotBeCancelled(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	o := b.place(t, 1, "1")
+	b.broker.PublishEvent(t, id(t), events.PaymentFailed{OrderID: o.ID, UserID: 1, Amount: 100, Reason: events.ReasonAccountNotFound})
+	refused := b.becomes(t, o.ID, "CANCELLED")
+	for path, want := range map[string]struct {
+		status  int
+		problem string
+	}{
+		"/orders/" + o.ID + "/cancel":                             {http.StatusConflict, "/problems/not-cancellable"},
+		"/orders/01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f/cancel/":    {http.StatusNotFound, "/problems/not-found"},
+		"/orders/1/cancel":                                        {http.StatusBadRequest, "/problems/invalid-parameter"},
+		"/orders/01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f/cancelling": {http.StatusNotFound, "/problems/not-found"},
+	} {
+		a := b.Send(t, http.MethodPost, path, "", "Idempotency-Key", "k")
+		require.Equal(t, want.status, a.Status, a.Body)
+		require.Contains(t, a.Body, want.problem)
+	}
+	require.Equal(t, http.StatusMethodNotAllowed, b.Send(t, http.MethodGet, "/orders/"+o.ID+"/cancel", "").Status)
+	require.Equal(t, http.StatusBadRequest, b.cancel(t, o.ID, "Idempotency-Key", "a b").Status)
+	require.Equal(t, refused, b.order(t, o.ID))
+	require.Zero(t, b.rows(t, "idempotency_keys"))
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"gozon/orders/internal/order"
+	"gozon/orders/internal/postgres"
+	"gozon/shared/events"
+	"gozon/shared/idempotency"
+	"gozon/shared/servicetest"
+)
+
+const laptop = `{"user_id":1,"item":"Laptop","price":19.99}`
+
+func (b *bench) keyed(t *testing.T, s *servicetest.Service, key, body string) servicetest.Answer {
+	t.Helper()
+	return s.Send(t, http.MethodPost, "/orders/", body, "Idempotency-Key", key)
+}
+
+func requireReplay(t *testing.T, first, a servicetest.Answer) {
+	t.Helper()
+	require.Equal(t, "true", a.Header.Get("Idempotent-Replayed"), a.Body)
+	require.Equal(t, first.Status, a.Status)
+	require.Equal(t, first.Body, a.Body)
+	require.Equal(t, first.Header.Get("Location"), a.Header.Get("Location"))
+}
+
+func TestOrderIsPlacedOnceUnderItsKey(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	other := b.another(t).Ready(t)
+	first := b.keyed(t, b.Service, "k", laptop)
+	require.Equal(t, http.StatusCreated, first.Status, first.Body)
+	require.Empty(t, first.Header.Get("Idempotent-Replayed"))
+	o := decoded(t, first)
+	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 1999})
+	b.becomes(t, o.ID, "PAID")
+	for _, s := range []*servicetest.Service{b.Service, other} {
+		requireReplay(t, first, b.keyed(t, s, `"k"`, laptop))
+	}
+	reused := b.keyed(t, other, "k", `{"user_id":1,"item":"Laptop","price":20}`)
+	require.Equal(t, http.StatusUnprocessableEntity, reused.Status)
+	require.Contains(t, reused.Body, "/problems/idempotency-key-reused")
+	require.Equal(t, http.StatusCreated, b.keyed(t, b.Service, "k", `{"user_id":2,"item":"Laptop","price":20}`).Status, "a key is its user's")
+	require.Equal(t, 2, b.rows(t, "orders"))
+
+	// The cancel has keys of its own.
+	cancelled := b.cancel(t, o.ID, "Idempotency-Key", "k")
+	require.Equal(t, http.StatusAccepted, cancelled.Status, cancelled.Body)
+	b.broker.PublishEvent(t, id(t), events.PaymentRefunded{OrderID: o.ID, UserID: 1, Amount: 1999, ChargedAt: time.Now().UTC(), RefundedAt: time.Now().UTC()})
+	b.becomes(t, o.ID, "CANCELLED")
+	requireReplay(t, cancelled, b.cancel(t, o.ID, "Idempotency-Key", "k"))
+	another := b.place(t, 1, "1")
+	require.Equal(t, http.StatusUnprocessableEntity, b.cancel(t, another.ID, "Idempotency-Key", "k").Status)
+}
+
+// The process dies between the commit and the answer: the client's next try gets the
+// answer that it would have got.
+func TestCrashBetweenCommitAndAnswer(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	draft := order.Draft{UserID: 1, Item: "Laptop", Price: 1999}
+	key, err := idempotency.NewKey(1, "place", "k", draft)
+	require.NoError(t, err)
+	done, err := order.NewService(postgres.NewStore(b.db, func() {})).Place(t.Context(), []idempotency.Request[order.Draft]{{Key: key, What: draft}})
+	require.NoError(t, err) // and here it dies
+	a := b.keyed(t, b.Service, "k", laptop)
+	require.Equal(t, http.StatusCreated, a.Status, a.Body)
+	require.Equal(t, "true", a.Header.Get("Idempotent-Replayed"))
+	o := decoded(t, a)
+	require.Equal(t, done[0].Value.ID.String(), o.ID)
+	require.Equal(t, o, b.order(t, o.ID))
+	require.Equal(t, 1, b.rows(t, "orders"))
+}
+
+func TestKeyOfAnOrderInFlight(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	other := b.another(t).Ready(t)
+	held, err := b.pool.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer func() { _ = held.Rollback() }() // after a commit this does nothing
+	_, err = held.ExecContext(t.Context(), "LOCK TABLE orders.orders IN SHARE MODE")
+	require.NoError(t, err)
+	var first servicetest.Answer
+	var wg sync.WaitGroup
+	wg.Go(func() { first = b.keyed(t, b.Service, "k", laptop) })
+	require.Eventually(t, func() bool {
+		var n int
+		err := b.pool.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&n)
+		return err == nil && n == 1
+	}, servicetest.Patience, 10*time.Millisecond)
+	a := b.keyed(t, other, "k", laptop)
+	require.Equal(t, http.StatusConflict, a.Status, a.Body)
+	require.Contains(t, a.Body, "/problems/request-in-flight")
+	require.NoError(t, held.Commit())
+	wg.Wait()
+	require.Equal(t, http.StatusCreated, first.Status, first.Body)
+	requireReplay(t, first, b.keyed(t, other, "k", laptop))
+}
+
+// Clicks of many impatient clients at two replicas: one order a key.
+func TestManyClicksAreOneOrder(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	other := b.another(t).Ready(t)
+	const n = 20
+	var mu sync.Mutex
+	ids := map[string]map[string]bool{}
+	var wg sync.WaitGroup
+	for i := range n * 5 {
+		key := fmt.Sprint("k-", i%n)
+		wg.Go(func() {
+			s := b.Service
+			if i%2 == 1 {
+				s = other
+			}
+			a := b.keyed(t, s, key, laptop)
+			if a.Status != http.StatusCreated {
+				require.Equal(t, http.StatusConflict, a.Status, a.Body)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if ids[key] == nil {
+				ids[key] = map[string]bool{}
+			}
+			ids[key][decoded(t, a).ID] = true
+		})
+	}
+	wg.Wait()
+	require.Len(t, ids, n)
+	for key, orders := range ids {
+		require.Len(t, orders, 1, key)
+	}
+	require.Equal(t, n, b.rows(t, "orders"))
+}
+
+// Orders, events and keys of a batch are of one transaction.
+func TestBatchWithKeysIsOneCommit(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	b.Stop() // so that the relay leaves the outbox alone
+	var requests []idempotency.Request[order.Draft]
+	for i := range 40 {
+		draft := order.Draft{UserID: 1, Item: "Laptop", Price: 1999}
+		value := ""
+		if i%2 == 0 {
+			value = fmt.Sprint(i)
+		}
+		key, err := idempotency.NewKey(1, "place", value, draft)
+		require.NoError(t, err)
+		requests = append(requests, idempotency.Request[order.Draft]{Key: key, What: draft})
+	}
+	_, err := order.NewService(postgres.NewStore(b.db, func() {})).Place(t.Context(), requests)
+	require.NoError(t, err)
+	var rows, transactions int
+	require.NoError(t, b.pool.QueryRowContext(t.Context(), `SELECT count(*), count(DISTINCT x) FROM (
+		SELECT xmin::text AS x FROM orders.orders UNION ALL SELECT xmin::text FROM orders.outbox UNION ALL SELECT xmin::text FROM orders.idempotency_keys) t`).
+		Scan(&rows, &transactions))
+	require.Equal(t, 40+40+20, rows)
+	require.Equal(t, 1, transactions)
+}

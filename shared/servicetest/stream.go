@@ -1,0 +1,88 @@
+package servicetest
+
+import (
+	"bufio"
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Event is one Server-Sent Event. One without data only tells its id.
+type Event struct{ Type, ID, Data string }
+
+// Stream is an open stream of Server-Sent Events.
+type Stream struct {
+	events chan Event
+	close  context.CancelFunc
+}
+
+// OpenStream follows the stream at url, from the event with the id lastID on if that is
+// not empty, until the test or Close ends it.
+func OpenStream(t testing.TB, url, lastID string) *Stream {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	require.NoError(t, err)
+	if lastID != "" {
+		req.Header.Set("Last-Event-ID", lastID)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	require.Equal(t, "text/event-stream", resp.Header.Get("Content-Type"))
+	s := &Stream{events: make(chan Event, 1024), close: cancel}
+	go func() {
+		defer close(s.events)
+		defer resp.Body.Close()
+		var e Event
+		lines := bufio.NewScanner(resp.Body)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			name, value, _ := strings.Cut(lines.Text(), ": ")
+			switch {
+			case lines.Text() == "":
+				if e != (Event{}) {
+					s.events <- e
+				}
+				e = Event{}
+			case name == "event":
+				e.Type = value
+			case name == "id":
+				e.ID = value
+			case name == "data":
+				e.Data = value
+			}
+		}
+	}()
+	return s
+}
+
+// Next waits for the next event; ok is false when the stream has ended.
+func (s *Stream) Next(t testing.TB) (e Event, ok bool) {
+	t.Helper()
+	select {
+	case e, ok = <-s.events:
+		return e, ok
+	case <-time.After(Patience):
+		require.Fail(t, "the stream is silent")
+		return Event{}, false
+	}
+}
+
+// Ended requires that the stream ends, whatever it may still tell.
+func (s *Stream) Ended(t testing.TB) {
+	t.Helper()
+	for {
+		if _, ok := s.Next(t); !ok {
+			return
+		}
+	}
+}
+
+// Close ends the stream from the client's side.
+func (s *Stream) Close() { s.close() }
