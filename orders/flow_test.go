@@ -37,23 +37,23 @@ type bench struct {
 
 func start(t *testing.T) *bench {
 	t.Helper()
-	b := startOn(t, brokertest.New(t))
+	b := startOn(t, databasetest.New(t), brokertest.New(t))
 	b.Ready(t)
 	return b
 }
 
-func startOn(t *testing.T, virtual *brokertest.Broker) *bench {
+func startOn(t *testing.T, database *databasetest.Database, virtual *brokertest.Broker, settings ...string) *bench {
 	t.Helper()
-	b := &bench{database: databasetest.New(t), broker: virtual}
+	b := &bench{database: database, broker: virtual}
 	b.pool, b.db = b.database.Open(t, postgres.Schema, migrations.FS)
-	b.Service = b.another(t)
+	b.Service = b.another(t, settings...)
 	return b
 }
 
 // another starts one more service on the same database and virtual host.
-func (b *bench) another(t *testing.T) *servicetest.Service {
+func (b *bench) another(t *testing.T, settings ...string) *servicetest.Service {
 	t.Helper()
-	return servicetest.Start(t, program(&config{}), b.database.URL("orders"), b.broker.URL())
+	return servicetest.Start(t, program(&config{}), b.database.URL("orders"), b.broker.URL(), settings...)
 }
 
 type placed struct {
@@ -215,7 +215,7 @@ func TestOrdersAreAcceptedWhileTheBrokerIsDown(t *testing.T) {
 	t.Parallel()
 	virtual, server := brokertest.Own(t)
 	server.Kill(t)
-	b := startOn(t, virtual)
+	b := startOn(t, databasetest.New(t), virtual)
 	b.Degraded(t)
 	o := b.place(t, 1, "1")
 	require.Equal(t, 1, b.rows(t, "outbox"))

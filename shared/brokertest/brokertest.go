@@ -39,7 +39,8 @@ func start() (*containertest.Container, error) {
 		Hostname:     "rabbitmq",
 		Env:          map[string]string{"RABBITMQ_DEFAULT_USER": user, "RABBITMQ_DEFAULT_PASS": user},
 		ExposedPorts: []string{"15672/tcp"},
-		WaitingFor:   wait.ForAll(wait.ForLog("Server startup complete"), wait.ForListeningPort("5672/tcp")).WithDeadline(2 * time.Minute),
+		WaitingFor: wait.ForAll(wait.ForLog("Server startup complete"), wait.ForListeningPort("5672/tcp"),
+			wait.ForHTTP("/").WithPort("15672/tcp")).WithDeadline(2 * time.Minute),
 	}, port)
 }
 

@@ -31,19 +31,22 @@ type Service struct {
 	stop    func()
 }
 
-// Start runs p with the given DATABASE_URL and AMQP_URL until the test or Stop ends
-// it. It returns at once; see Service.Ready.
-func Start(t testing.TB, p service.Program, databaseURL, amqpURL string) *Service {
+// Start runs p with the given DATABASE_URL and AMQP_URL, and with more settings (names
+// and values in turn), until the test or Stop ends it. It returns at once; see
+// Service.Ready.
+func Start(t testing.TB, p service.Program, databaseURL, amqpURL string, settings ...string) *Service {
 	t.Helper()
 	api, metrics := freeAddr(t), freeAddr(t)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	exit := make(chan int, 1)
 	var log lockedBuffer
-	go func() {
-		exit <- p.Run(ctx, nil, map[string]string{
-			"HTTP_ADDR": api, "METRICS_ADDR": metrics, "DATABASE_URL": databaseURL, "AMQP_URL": amqpURL, "DRAIN_TIMEOUT": "30s",
-		}, &log)
-	}()
+	environ := map[string]string{
+		"HTTP_ADDR": api, "METRICS_ADDR": metrics, "DATABASE_URL": databaseURL, "AMQP_URL": amqpURL, "DRAIN_TIMEOUT": "30s",
+	}
+	for i := 0; i < len(settings); i += 2 {
+		environ[settings[i]] = settings[i+1]
+	}
+	go func() { exit <- p.Run(ctx, nil, environ, &log) }()
 	s := &Service{URL: "http://" + api, Metrics: "http://" + metrics + "/metrics", stop: sync.OnceFunc(func() {
 		cancel()
 		require.Zero(t, <-exit, "the service did not stop cleanly")

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"gozon/orders/internal/order"
+	"gozon/orders/internal/postgres"
+	"gozon/shared/brokertest"
+	"gozon/shared/databasetest"
+	"gozon/shared/events"
+	"gozon/shared/idempotency"
+	"gozon/shared/money"
+	"gozon/shared/servicetest"
+)
+
+func follow(t *testing.T, s *servicetest.Service, user int64, lastID string) *servicetest.Stream {
+	t.Helper()
+	return servicetest.OpenStream(t, fmt.Sprintf("%s/orders/events?user_id=%d", s.URL, user), lastID)
+}
+
+// snapshot takes the first event.
+func snapshot(t *testing.T, s *servicetest.Stream) (orders []placed, eventID string) {
+	t.Helper()
+	e, ok := s.Next(t)
+	require.True(t, ok)
+	require.Equal(t, "snapshot", e.Type)
+	_, err := strconv.ParseInt(e.ID, 10, 64)
+	require.NoError(t, err)
+	var page struct{ Orders []placed }
+	require.NoError(t, json.Unmarshal([]byte(e.Data), &page))
+	return page.Orders, e.ID
+}
+
+// change takes the next order event, over heartbeats.
+func change(t *testing.T, s *servicetest.Stream) (o placed, eventID string) {
+	t.Helper()
+	for {
+		e, ok := s.Next(t)
+		require.True(t, ok, "the stream has ended")
+		if e.Data == "" {
+			continue
+		}
+		require.Equal(t, "order", e.Type)
+		require.NotEmpty(t, e.ID)
+		require.NoError(t, json.Unmarshal([]byte(e.Data), &o))
+		return o, e.ID
+	}
+}
+
+// until takes order events until the order has the version.
+func until(t *testing.T, s *servicetest.Stream, orderID string, version int) (o placed, eventID string) {
+	t.Helper()
+	for {
+		if o, eventID = change(t, s); o.ID == orderID && o.Version == version {
+			return o, eventID
+		}
+	}
+}
+
+func (b *bench) pay(t *testing.T, o placed) {
+	t.Helper()
+	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: o.UserID, Amount: 100})
+}
+
+func TestStreamTellsEveryChange(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	other := b.another(t).Ready(t) // whichever replica makes the change
+	before := b.place(t, 1, "1")
+	streams := []*servicetest.Stream{follow(t, b.Service, 1, ""), follow(t, other, 1, "")}
+	for _, s := range streams {
+		orders, _ := snapshot(t, s)
+		require.Equal(t, []placed{before}, orders)
+	}
+	b.place(t, 2, "1") // nobody's here
+	o := b.place(t, 1, "2")
+	for _, s := range streams {
+		got, _ := change(t, s)
+		require.Equal(t, o, got)
+	}
+	b.pay(t, o)
+	for _, s := range streams {
+		got, _ := until(t, s, o.ID, 2)
+		require.Equal(t, "PAID", got.Status)
+		require.Equal(t, b.order(t, o.ID), got, "the whole order")
+	}
+	b.cancel(t, before.ID)
+	for _, s := range streams {
+		got, _ := until(t, s, before.ID, 2)
+		require.Equal(t, "CANCELLING", got.Status)
+	}
+}
+
+func TestStreamHasHeartbeatsThatMoveItsID(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	s := follow(t, b.Service, 1, "")
+	_, first := snapshot(t, s)
+	b.place(t, 2, "1") // transactions go on
+	e, ok := s.Next(t)
+	require.True(t, ok)
+	require.Empty(t, e.Data)
+	from, err := strconv.ParseInt(first, 10, 64)
+	require.NoError(t, err)
+	to, err := strconv.ParseInt(e.ID, 10, 64)
+	require.NoError(t, err)
+	require.Greater(t, to, from)
+}
+
+// The replica stops while an order changes: the client comes back at another one and
+// misses nothing, and what it had seen is not told again.
+func TestStreamIsResumedAtAnotherReplica(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	other := b.another(t).Ready(t)
+	s := follow(t, other, 1, "")
+	_, last := snapshot(t, s)
+	seen := b.place(t, 1, "1")
+	_, last = until(t, s, seen.ID, 1)
+	other.Stop()
+	s.Ended(t)
+
+	missed, paid := b.place(t, 1, "2"), b.place(t, 1, "3")
+	b.pay(t, paid)
+	b.becomes(t, paid.ID, "PAID")
+	s = follow(t, b.Service, 1, last)
+	got := map[string]int{}
+	for got[missed.ID] == 0 || got[paid.ID] == 0 {
+		o, _ := change(t, s)
+		got[o.ID] = o.Version
+	}
+	require.Equal(t, 1, got[missed.ID])
+	require.Equal(t, 2, got[paid.ID])
+	b.pay(t, missed)
+	until(t, s, missed.ID, 2)
+}
+
+// A change whose transaction began before the client's last event, and committed after
+// it, is not missed: this is what ids that are times or counters get wrong.
+func TestLateCommitIsNotMissed(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	late := b.place(t, 1, "1")
+	tx, err := b.pool.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer func() { _ = tx.Rollback() }() // after a commit this does nothing
+	_, err = tx.ExecContext(t.Context(), `UPDATE orders.orders SET status = 'CANCELLING', version = 2, changed_in = pg_current_xact_id()::text::bigint WHERE id = $1`, late.ID)
+	require.NoError(t, err)
+
+	s := follow(t, b.Service, 1, "")
+	snapshot(t, s)
+	early := b.place(t, 1, "2")
+	_, last := until(t, s, early.ID, 1)
+	s.Close()
+	require.NoError(t, tx.Commit())
+	got, _ := until(t, follow(t, b.Service, 1, last), late.ID, 2)
+	require.Equal(t, "CANCELLING", got.Status)
+}
+
+func TestIDsThatAreOfNoUseGetASnapshot(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	o := b.place(t, 1, "1")
+	for _, lastID := range []string{"x", "-1", "0", "9223372036854775807", "99999999999999999999"} {
+		orders, _ := snapshot(t, follow(t, b.Service, 1, lastID))
+		require.Equal(t, []placed{o}, orders)
+	}
+	for _, query := range []string{"", "?user_id=0", "?user_id=1&limit=0", "?user_id=1&limit=101"} {
+		require.Equal(t, http.StatusBadRequest, b.Send(t, http.MethodGet, "/orders/events"+query, "").Status)
+	}
+}
+
+// The listener's connection is cut. What changes before it has a new one is told all
+// the same.
+func TestListenerThatIsCutOffMissesNothing(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	s := follow(t, b.Service, 1, "")
+	snapshot(t, s)
+	for range 5 {
+		var cut int
+		require.NoError(t, b.pool.QueryRowContext(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+			WHERE datname = current_database() AND query LIKE 'LISTEN%'`).Scan(&cut))
+		o := b.place(t, 1, "1")
+		until(t, s, o.ID, 1)
+		b.Ready(t)
+	}
+}
+
+// Nothing was notified of the change at all: the next reconciliation finds it.
+func TestChangeWithoutNotificationIsTold(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	o := b.place(t, 1, "1")
+	s := follow(t, b.Service, 1, "")
+	snapshot(t, s)
+	_, err := b.pool.ExecContext(t.Context(), `UPDATE orders.orders SET status = 'CANCELLING', version = 2, changed_in = pg_current_xact_id()::text::bigint WHERE id = $1`, o.ID)
+	require.NoError(t, err)
+	until(t, s, o.ID, 2)
+}
+
+func TestStreamSurvivesItsDatabase(t *testing.T) {
+	t.Parallel()
+	database, server := databasetest.Own(t)
+	b := startOn(t, database, brokertest.New(t))
+	b.Ready(t)
+	s := follow(t, b.Service, 1, "")
+	snapshot(t, s)
+	server.Kill(t)
+	require.Equal(t, http.StatusServiceUnavailable, b.Send(t, http.MethodGet, "/orders/events?user_id=1", "").Status)
+	server.Restart(t)
+	b.Ready(t)
+	o := b.place(t, 1, "1")
+	until(t, s, o.ID, 1)
+}
+
+// flood places n orders of the user with the longest items there are.
+func (b *bench) flood(t *testing.T, user int64, n int) {
+	t.Helper()
+	orders := order.NewService(postgres.NewStore(b.db, func() {}))
+	draft := order.Draft{UserID: user, Item: strings.Repeat("𝔤", order.MaxItem), Price: money.Amount(100)}
+	for n > 0 {
+		requests := make([]idempotency.Request[order.Draft], min(n, 256))
+		for i := range requests {
+			requests[i].What = draft
+		}
+		_, err := orders.Place(t.Context(), requests)
+		require.NoError(t, err)
+		n -= len(requests)
+	}
+}
+
+// A client that does not read is cut off; its neighbour at the same user misses nothing.
+func TestSlowClientIsCutOff(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(b.URL, "http://")) //nolint:noctx // the test closes it
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4096))
+	_, err = fmt.Fprintf(conn, "GET /orders/events?user_id=1 HTTP/1.1\r\nHost: orders\r\n\r\n")
+	require.NoError(t, err)
+	neighbour := follow(t, b.Service, 1, "")
+	snapshot(t, neighbour)
+	streams := func() float64 { return b.Metric(t, "order_streams") }
+	require.Eventually(t, func() bool { return streams() == 2 }, servicetest.Patience, 20*time.Millisecond)
+	seen := 0
+	for range 8 { // more than all buffers of a connection hold
+		b.flood(t, 1, 1024)
+		for range 1024 {
+			change(t, neighbour)
+			seen++
+		}
+	}
+	require.Eventually(t, func() bool { return streams() == 1 }, servicetest.Patience, 100*time.Millisecond)
+	require.Equal(t, 8*1024, seen)
+	last := b.place(t, 1, "1")
+	until(t, neighbour, last.ID, 1)
+}
+
+func TestClientThatMissedTooMuchGetsASnapshot(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	s := follow(t, b.Service, 1, "")
+	_, last := snapshot(t, s)
+	s.Close()
+	b.flood(t, 1, 501)
+	orders, _ := snapshot(t, follow(t, b.Service, 1, last))
+	require.Len(t, orders, 20)
+}
+
+func TestStreamsAreBounded(t *testing.T) {
+	t.Parallel()
+	b := startOn(t, databasetest.New(t), brokertest.New(t), "MAX_STREAMS", "2")
+	b.Ready(t)
+	first := follow(t, b.Service, 1, "")
+	snapshot(t, first)
+	snapshot(t, follow(t, b.Service, 2, ""))
+	a := b.Send(t, http.MethodGet, "/orders/events?user_id=1", "")
+	require.Equal(t, http.StatusServiceUnavailable, a.Status)
+	require.Contains(t, a.Body, "/problems/unavailable")
+	first.Close()
+	require.Eventually(t, func() bool { return b.Metric(t, "order_streams") == 1 }, servicetest.Patience, 20*time.Millisecond)
+	snapshot(t, follow(t, b.Service, 1, ""))
+}
