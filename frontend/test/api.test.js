@@ -14,7 +14,7 @@ async function failure(t, status, body, headers = {}) {
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
     return body;
   });
-  return createApi({ base }).placeOrder(1, { item: 'Laptop', price: 100n }).then(
+  return createApi({ base }).placeOrder(1, { item: 'Laptop', price: 100n }, 'k').then(
     () => assert.fail('the call must fail'),
     (error) => {
       assert.ok(error instanceof ApiError, error);
@@ -25,14 +25,36 @@ async function failure(t, status, body, headers = {}) {
 
 test('an order goes out exactly and comes back exactly', async (t) => {
   const { base, requests } = await startPeer(t, () => JSON.stringify(order('a')).replace('1000', '9999999999999.99'));
-  const placed = await createApi({ base }).placeOrder(2 ** 53 - 1, { item: '"7" 1.5', price: MAX });
+  const placed = await createApi({ base }).placeOrder(2 ** 53 - 1, { item: '"7" 1.5', price: MAX }, 'k');
   assert.equal(requests[0].method, 'POST');
   assert.equal(requests[0].url, '/orders/');
   assert.equal(requests[0].headers['content-type'], 'application/json');
   assert.equal(requests[0].body, '{"user_id":9007199254740991,"item":"\\"7\\" 1.5","price":9999999999999.99}');
+  assert.equal(requests[0].headers['idempotency-key'], '"k"');
   assert.deepEqual(placed, {
     id: 'a', item: 'Laptop', price: MAX, status: 'NEW', reason: '', version: 1, createdAt: '2026-01-01T00:00:00Z',
+    timeline: [{ step: 'placed', at: '2026-01-01T00:00:00Z' }],
   });
+});
+
+test('a cancellation has a key and no body', async (t) => {
+  const { base, requests } = await startPeer(t, (request, response) => ((response.statusCode = 202), order('a/b', { status: 'CANCELLING' })));
+  const answered = await createApi({ base }).cancelOrder('a/b', 'k');
+  const [{ method, url, body, headers }] = requests;
+  assert.deepEqual([method, url, body, headers['idempotency-key'], headers['content-type']], ['POST', '/orders/a%2Fb/cancel', '', '"k"', undefined]);
+  assert.equal(answered.status, 'CANCELLING');
+});
+
+test('an order of a shop that tells no timeline has an empty one', async (t) => {
+  const { base } = await startPeer(t, () => order('a', { timeline: undefined }));
+  assert.deepEqual((await createApi({ base }).order('a')).timeline, []);
+});
+
+test('a request that is still in flight has no outcome yet', async (t) => {
+  const error = await failure(t, 409, { type: '/problems/request-in-flight', detail: 'the first is under way' });
+  assert.deepEqual([error.kind, error.done, error.transient], ['request-in-flight', 'unknown', true]);
+  const other = await failure(t, 409, { type: 'https://shop.example/problems/not-cancellable/' });
+  assert.deepEqual([other.kind, other.done, other.transient], ['not-cancellable', 'no', false]);
 });
 
 test('a problem’s complaints go to their fields', async (t) => {
@@ -83,12 +105,12 @@ test('without an answer, nobody knows what happened', async (t) => {
   const redirecting = await startPeer(t, (request, response) => void response.writeHead(307, { Location: '/elsewhere' }).end());
   const cases = [[silent, /in time/], [broken, /cannot be reached/], [garbled, /cannot be read/], [redirecting, /cannot be reached/]];
   for (const [{ base, requests }, message] of cases) {
-    await assert.rejects(createApi({ base, timeout: 300 }).placeOrder(1, { item: 'Laptop', price: 1n }), (error) => {
+    await assert.rejects(createApi({ base, timeout: 300 }).placeOrder(1, { item: 'Laptop', price: 1n }, 'k'), (error) => {
       assert.match(error.message, message);
       assert.deepEqual([error.status, error.done, error.transient], [0, 'unknown', true]);
       return true;
     });
-    assert.equal(requests.length, 1, 'a POST is sent once');
+    assert.equal(requests.length, 1, 'the API client itself sends a POST once');
   }
 });
 

@@ -21,51 +21,71 @@ function setUp(t) {
 
 test('nothing is asked while no order is open', async (t) => {
   const { following, pass, asked } = setUp(t);
-  following.update([]);
+  following.update([], false);
   await pass(60_000);
   assert.equal(asked(), 0);
 });
 
-test('it asks soon, then ever more seldom, and stops when all are settled', async (t) => {
+test('without a stream it asks soon, then more seldom, and stops when all are settled', async (t) => {
   const { following, pass, asked } = setUp(t);
-  following.update(['a']);
-  await pass(249);
+  following.update(['a'], false);
+  await pass(999);
   assert.equal(asked(), 0);
   await pass(1);
   assert.equal(asked(), 1);
-  await pass(399);
+  await pass(1_599);
   assert.equal(asked(), 1);
   await pass(1);
   assert.equal(asked(), 2);
-  for (let i = 0; i < 10; i += 1) await pass(5_000);
-  assert.equal(asked(), 12, 'never more seldom than every 5 seconds');
-  await pass(4_999);
+  for (let i = 0; i < 10; i += 1) await pass(10_000);
+  assert.equal(asked(), 12, 'never more seldom than every 10 seconds');
+  await pass(9_999);
   assert.equal(asked(), 12, 'nor more often, by then');
-  following.update([]);
+  following.update([], false);
   await pass(60_000);
   assert.equal(asked(), 12);
 });
 
+test('with a stream it asks seldom, only for what stays open', async (t) => {
+  const { following, pass, asked } = setUp(t);
+  following.update(['a'], true);
+  await pass(29_999);
+  assert.equal(asked(), 0);
+  await pass(1);
+  assert.equal(asked(), 1);
+  following.update([], true);
+  await pass(60_000);
+  assert.equal(asked(), 1);
+});
+
+test('a stream that is lost makes it ask soon', async (t) => {
+  const { following, pass, asked } = setUp(t);
+  following.update(['a'], true);
+  following.update(['a'], false);
+  await pass(1_000);
+  assert.equal(asked(), 1);
+});
+
 test('a new order is asked for soon, the same ones change nothing', async (t) => {
   const { following, pass, asked } = setUp(t);
-  following.update(['a']);
-  for (let i = 0; i < 10; i += 1) await pass(5_000);
+  following.update(['a'], false);
+  for (let i = 0; i < 10; i += 1) await pass(10_000);
   const before = asked();
-  following.update(['a']);
-  await pass(250);
+  following.update(['a'], false);
+  await pass(1_000);
   assert.equal(asked(), before);
-  following.update(['b', 'a']);
-  await pass(250);
+  following.update(['b', 'a'], false);
+  await pass(1_000);
   assert.equal(asked(), before + 1);
 });
 
 test('a hidden page asks nothing, and soon when it is seen again', async (t) => {
   const { following, pass, show, asked } = setUp(t);
-  following.update(['a']);
+  following.update(['a'], false);
   show(false);
   await pass(60_000);
   assert.equal(asked(), 0);
   show(true);
-  await pass(250);
+  await pass(1_000);
   assert.equal(asked(), 1);
 });

@@ -23,5 +23,12 @@ export async function startPeer(t, answer) {
 }
 
 export const order = (id, fields = {}) => ({
-  id, user_id: 1, item: 'Laptop', price: 1000, status: 'NEW', version: 1, created_at: '2026-01-01T00:00:00Z', updated_at: '2026-01-01T00:00:00Z', ...fields,
+  id, user_id: 1, item: 'Laptop', price: 1000, status: 'NEW', version: 1,
+  created_at: '2026-01-01T00:00:00Z', updated_at: '2026-01-01T00:00:00Z', timeline: [{ step: 'placed', at: '2026-01-01T00:00:00Z' }], ...fields,
+});
+
+/** Resolves when the store's state is so. */
+export const until = (store, condition) => new Promise((resolve) => {
+  if (condition(store.state)) resolve();
+  store.subscribe((state) => condition(state) && resolve());
 });

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createApi } from '../public/js/api.js';
+import { isBusy } from '../public/js/intents.js';
 import { createShop } from '../public/js/shop.js';
 import { initialState, reduce } from '../public/js/state.js';
 import { createStore } from '../public/js/store.js';
-import { order, startPeer } from './peer.js';
+import { order, startPeer, until } from './peer.js';
 
 const reads = (request) => {
   if (request.url.startsWith('/orders/')) return { orders: [order('a')] };
@@ -15,23 +16,19 @@ const reads = (request) => {
 async function openShop(t, write, read = reads) {
   const peer = await startPeer(t, (request, response, body) => (request.method === 'POST' ? write : read)(request, response, body));
   const store = createStore(reduce, initialState);
-  const shop = createShop(createApi({ base: peer.base, timeout: 1_000 }), store);
+  const shop = createShop(createApi({ base: peer.base, timeout: 1_000 }), store, { pauses: [] });
   await shop.chooseUser(1);
   const posts = () => peer.requests.filter(({ method }) => method === 'POST');
   return { shop, store, posts, requests: peer.requests };
 }
-
-const until = (store, condition) => new Promise((resolve) => {
-  if (condition(store.state)) resolve();
-  store.subscribe((state) => condition(state) && resolve());
-});
 
 test('a placed order is in the list at once', async (t) => {
   const { shop, store, posts } = await openShop(t, () => order('b', { item: 'Tea', price: 19.99 }));
   assert.equal(await shop.placeOrder({ item: '  Tea ', price: '19,99' }), true);
   assert.equal(posts()[0].body, '{"user_id":1,"item":"Tea","price":19.99}');
   assert.deepEqual(store.state.orders.items.map(({ id }) => id), ['b', 'a']);
-  assert.equal(store.state.order.busy, false);
+  assert.equal(isBusy(store.state, 'order'), false);
+  assert.deepEqual(store.state.order.done, { typed: { item: '  Tea ', price: '19,99' } });
 });
 
 test('what cannot be right is never sent', async (t) => {
@@ -50,45 +47,11 @@ test('what cannot be right is never sent', async (t) => {
   assert.equal(await shop.placeOrder({ item: '😀'.repeat(200), price: '1' }), true, 'characters are counted, not UTF-16 units');
 });
 
-test('a second click while the first order is under way sends nothing', async (t) => {
-  const { shop, posts } = await openShop(t, () => order('b'));
-  const both = await Promise.all([shop.placeOrder({ item: 'Tea', price: '1' }), shop.placeOrder({ item: 'Tea', price: '1' })]);
-  assert.deepEqual(both, [true, false]);
-  assert.equal(posts().length, 1);
-});
-
-test('when nobody knows whether an order was placed, it says so, looks again, and sends nothing again', async (t) => {
-  for (const [name, write] of Object.entries({
-    'bad gateway': (request, response) => ((response.statusCode = 502), { detail: 'no orders service' }),
-    'gateway timeout': (request, response) => ((response.statusCode = 504), { detail: 'no answer in time' }),
-    'cut connection': (request) => void request.socket.destroy(),
-    'no answer': () => undefined,
-  })) {
-    await t.test(name, async (t) => {
-      const { shop, store, posts, requests } = await openShop(t, write);
-      const before = requests.length;
-      assert.equal(await shop.placeOrder({ item: 'Tea', price: '1' }), false);
-      await until(store, () => requests.slice(before).some(({ method, url }) => method === 'GET' && url.startsWith('/orders/')));
-      assert.match(store.state.notices.order.text, /not known whether the order for “Tea” was placed/);
-      assert.equal(store.state.notices.order.retry.what, 'refresh');
-      assert.equal(store.state.order.busy, false);
-      assert.equal(posts().length, 1);
-    });
-  }
-});
-
-test('when the shop surely did nothing, the same can be sent again', async (t) => {
-  const { shop, store } = await openShop(t, (request, response) => ((response.statusCode = 503), { detail: 'too busy' }));
-  await shop.placeOrder({ item: 'Tea', price: '1' });
-  assert.match(store.state.notices.order.text, /Too busy\. Nothing was done/);
-  assert.equal(store.state.notices.order.retry.what, 'order');
-});
-
 test('what the shop refuses stands at its fields, and the rest at the form', async (t) => {
   let errors = [{ pointer: '/price', detail: 'must be lower' }];
   const { shop, store } = await openShop(t, (request, response) => ((response.statusCode = 422), { detail: 'not so', errors }));
   await shop.placeOrder({ item: 'Tea', price: '1' });
-  assert.deepEqual(store.state.order, { busy: false, errors: { price: 'must be lower' } });
+  assert.deepEqual(store.state.order.errors, { price: 'must be lower' });
   errors = undefined;
   await shop.placeOrder({ item: 'Tea', price: '1' });
   assert.deepEqual(store.state.order.errors, { form: 'not so' });

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { isBusy } from '../public/js/intents.js';
 import { initialState, reduce, shownNotices } from '../public/js/state.js';
 
-const order = (id, status = 'NEW', version = status === 'NEW' ? 1 : 2, reason = '') => ({ id, item: `Item ${id}`, price: 100n, status, version, reason });
+const order = (id, status = 'NEW', version = status === 'NEW' ? 1 : 2, reason = '') => ({ id, item: `Item ${id}`, price: 100n, status, version, reason, timeline: [] });
 const loaded = (items, nextCursor = '') => ({ type: 'orders/loaded', about: 1, page: { items, nextCursor } });
 const run = (actions, state = initialState) => actions.reduce(reduce, state);
 const chosen = { type: 'user/chosen', user: 1 };
@@ -20,12 +21,15 @@ test('answers about a user who is no longer shown change nothing', () => {
 });
 
 test('choosing a user forgets the other one’s things, but not what is unknown about them', () => {
-  const notice = { text: 'not known', retry: { what: 'refresh', label: 'x' } };
+  const notice = { topic: 'order', text: 'not known', retry: { what: 'again', label: 'x' } };
+  const intent = { key: 'k', topic: 'order', user: 1, values: {}, at: 0, unknown: false };
   const state = run([
     chosen, loaded([order('a', 'PAID')]), { type: 'account/loaded', account: { balance: 5n } }, { type: 'statement/toggled', shown: true },
-    { type: 'read/failed', source: 'account', text: 'x' }, { type: 'notice/shown', topic: 'order', notice }, { type: 'user/chosen', user: 2 },
+    { type: 'read/failed', source: 'account', text: 'x' }, { type: 'intent/sent', intent },
+    { type: 'intent/failed', key: 'k', unknown: true, notice }, { type: 'stream/live', live: true }, { type: 'user/chosen', user: 2 },
   ]);
-  assert.deepEqual(state, { ...initialState, user: 2, notices: { order: notice }, statement: { ...initialState.statement, shown: true } });
+  const intents = { k: { ...intent, busy: false, unknown: true } };
+  assert.deepEqual(state, { ...initialState, user: 2, intents, notices: { k: notice }, statement: { ...initialState.statement, shown: true } });
 });
 
 test('an account is unknown, then there is none, then it has its balance', () => {
@@ -108,9 +112,56 @@ test('a statement is merged by its sequence', () => {
 });
 
 test('a form is busy from sending to the answer, and a new try clears what was wrong', () => {
-  const refused = run([chosen, { type: 'order/sent' }, { type: 'order/refused', errors: { item: 'is required' } }]);
-  assert.deepEqual(refused.order, { busy: false, errors: { item: 'is required' } });
-  assert.deepEqual(reduce(refused, { type: 'order/sent' }).order, { busy: true, errors: {} });
+  const intent = { key: 'k', topic: 'order', user: 1, values: {} };
+  const refused = run([chosen, { type: 'intent/sent', intent }, { type: 'intent/settled', key: 'k' }, { type: 'order/refused', errors: { item: 'is required' } }]);
+  assert.deepEqual([isBusy(refused, 'order'), refused.order.errors], [false, { item: 'is required' }]);
+  const again = reduce(refused, { type: 'intent/sent', intent });
+  assert.deepEqual([isBusy(again, 'order'), again.order.errors], [true, {}]);
+  assert.equal(isBusy(again, 'topUp'), false);
+  assert.equal(isBusy(reduce(again, { type: 'user/chosen', user: 2 }), 'order'), false, 'another user’s form is free');
+});
+
+test('an order that is told again, or in an older version, changes nothing', () => {
+  const changed = (...orders) => ({ type: 'orders/changed', about: 1, orders });
+  const state = run([chosen, loaded([order('a')]), changed(order('a', 'PAID', 2))]);
+  assert.deepEqual([state.orders.items[0].status, state.settled], ['PAID', 1]);
+  const after = run([changed(order('a', 'PAID', 2)), changed(order('a', 'NEW', 1))], state);
+  assert.equal(after.orders.items[0], state.orders.items[0]);
+  assert.deepEqual([after.settled, after.said], [1, state.said]);
+});
+
+test('a paid order that is cancelled moves money once more, also when the steps between were not seen', () => {
+  const paid = run([chosen, loaded([order('b', 'PAID', 2), order('a', 'PAID', 2)])]);
+  assert.equal(paid.settled, 0);
+  const changed = (...orders) => ({ type: 'orders/changed', orders });
+  const cancelling = reduce(paid, changed(order('a', 'CANCELLING', 3)));
+  assert.equal(cancelling.settled, 0);
+  assert.equal(reduce(cancelling, changed(order('a', 'CANCELLED', 4, 'cancelled_by_user'))).settled, 1);
+  assert.equal(reduce(paid, changed(order('b', 'CANCELLED', 4, 'cancelled_by_user'))).settled, 1);
+});
+
+test('a change beyond the list’s end leaves no hole in it, and counts', () => {
+  const state = run([chosen, loaded([order('f'), order('e')], 'e'), { type: 'orders/changed', orders: [order('a', 'CANCELLED', 4, 'cancelled_by_user')] }]);
+  assert.equal(ids(state), 'fe');
+  assert.equal(state.settled, 1);
+});
+
+test('whether to cancel is asked of one order, until it can be cancelled no more', () => {
+  const asked = run([chosen, loaded([order('b'), order('a')]), { type: 'cancel/asked', id: 'a' }, { type: 'cancel/asked', id: 'b' }]);
+  assert.equal(asked.asking, 'b');
+  assert.equal(reduce(asked, { type: 'orders/changed', orders: [order('b', 'PAID', 2)] }).asking, 'b', 'a paid one still can');
+  assert.equal(reduce(asked, { type: 'orders/changed', orders: [order('b', 'CANCELLED', 2, 'insufficient_funds')] }).asking, '');
+  assert.equal(reduce(asked, { type: 'cancel/asked', id: '' }).asking, '');
+});
+
+test('an order that is seen to be cancelled answers what was unknown about its cancellation', () => {
+  const intent = (id) => ({ key: `k${id}`, topic: 'cancel', user: 1, values: { id } });
+  const failed = (id) => ({ type: 'intent/failed', key: `k${id}`, unknown: true, notice: { topic: 'cancel', text: id } });
+  const state = run([
+    chosen, loaded([order('b'), order('a')]), { type: 'intent/sent', intent: intent('a') }, failed('a'), { type: 'intent/sent', intent: intent('b') }, failed('b'),
+    { type: 'orders/changed', orders: [order('a', 'CANCELLING', 2)] },
+  ]);
+  assert.deepEqual([Object.keys(state.intents), Object.keys(state.notices)], [['kb'], ['kb']]);
 });
 
 test('reads that fail share one notice until all succeed; dismissed, it stays away until then', () => {
@@ -120,14 +171,25 @@ test('reads that fail share one notice until all succeed; dismissed, it stays aw
   const failing = run([chosen, failed('account'), failed('orders')]);
   assert.deepEqual(texts(failing), ['account failed']);
   assert.deepEqual(texts(reduce(failing, succeeded('account'))), ['orders failed']);
-  const dismissed = run([{ type: 'notice/dismissed', topic: 'read' }, failed('orders')], failing);
+  const dismissed = run([{ type: 'notice/dismissed', id: 'read' }, failed('orders')], failing);
   assert.deepEqual(texts(dismissed), []);
   assert.deepEqual(texts(run([succeeded('account'), succeeded('orders'), failed('orders')], dismissed)), ['orders failed']);
 });
 
 test('a failed read never hides what is unknown about an order', () => {
-  const notice = { text: 'not known', retry: { what: 'refresh', label: 'Look again' } };
-  const state = run([chosen, { type: 'notice/shown', topic: 'order', notice }, { type: 'read/failed', source: 'orders', text: 'x' }, { type: 'read/succeeded', source: 'orders' }]);
-  assert.deepEqual(shownNotices(state), [{ topic: 'order', ...notice }]);
-  assert.deepEqual(shownNotices(reduce(state, { type: 'notice/dismissed', topic: 'order' })), []);
+  const notice = { topic: 'order', text: 'not known', retry: { what: 'again', label: 'Try again' } };
+  const state = run([chosen, { type: 'notice/shown', id: 'k', notice }, { type: 'read/failed', source: 'orders', text: 'x' }, { type: 'read/succeeded', source: 'orders' }]);
+  assert.deepEqual(shownNotices(state), [{ id: 'k', busy: false, ...notice }]);
+  assert.deepEqual(shownNotices(reduce(state, { type: 'notice/dismissed', id: 'k' })), []);
+});
+
+test('a dismissed notice gives its intent up, but not one that is under way', () => {
+  const intent = { key: 'k', topic: 'order', user: 1, values: {} };
+  const failed = { type: 'intent/failed', key: 'k', unknown: true, notice: { topic: 'order', text: 'not known' } };
+  const dismissed = { type: 'notice/dismissed', id: 'k' };
+  const state = run([chosen, { type: 'intent/sent', intent }, failed]);
+  assert.deepEqual(reduce(state, dismissed).intents, {});
+  const again = run([{ type: 'intent/sent', intent }], state);
+  assert.equal(shownNotices(again)[0].busy, true, 'it stays while it is tried again');
+  assert.deepEqual(Object.keys(reduce(again, dismissed).intents), ['k']);
 });

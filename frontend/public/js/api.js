@@ -1,27 +1,31 @@
 // The shop's HTTP API: exact values in and out, and one error type that says
 // what is known about a call that failed.
 import * as json from './json.js';
-import { fromLiteral } from './money.js';
+import { decodeAccount, decodeEntries, decodeOrder, decodeOrders } from './wire.js';
 
 const TIMEOUT = 20_000;
 const PAGE = 20;
+const IN_FLIGHT = 'request-in-flight'; // the same key's first request has no outcome yet
 
 /**
  * A call that failed.
  * - status: the HTTP status, 0 when no answer came
+ * - kind: the name of the problem's type, such as 'not-cancellable', or ''
  * - fields: what is wrong with each field, by its name; other complaints are in message
  * - done: 'no' when the shop refused and nothing happened, 'unknown' when it may have happened
  * - transient: whether the same call may well succeed later
  */
 export class ApiError extends Error {
-  constructor({ status = 0, message, fields = {}, requestId = '', cause }) {
+  constructor({ status = 0, kind = '', message, fields = {}, requestId = '', cause }) {
     super(message, { cause });
     this.name = 'ApiError';
     this.status = status;
+    this.kind = kind;
     this.fields = fields;
     this.requestId = requestId;
-    this.done = (status >= 400 && status < 500) || status === 503 ? 'no' : 'unknown';
-    this.transient = status === 0 || status === 429 || status >= 500;
+    const refused = (status >= 400 && status < 500) || status === 503;
+    this.done = refused && kind !== IN_FLIGHT ? 'no' : 'unknown';
+    this.transient = this.done === 'unknown' || status === 429 || status === 503;
   }
 }
 
@@ -51,48 +55,23 @@ export function problemError(response, body) {
   }
   return new ApiError({
     status,
+    kind: /\/problems\/([^/]+)\/?$/.exec(problem.type)?.[1],
     message: others.join('; ') || problem.detail || problem.title || `the shop answered ${status}`,
     fields,
     requestId: problem.request_id || response.headers.get('X-Request-Id') || '',
   });
 }
 
-const decodeAccount = (raw) => ({ user: Number(raw.user_id), balance: fromLiteral(raw.balance) });
-
-const decodeOrder = (raw) => ({
-  id: String(raw.id),
-  item: String(raw.item),
-  price: fromLiteral(raw.price),
-  status: String(raw.status),
-  reason: raw.cancel_reason ?? '',
-  version: Number(raw.version),
-  createdAt: String(raw.created_at),
-});
-
-const decodeEntry = (raw) => ({
-  seq: Number(raw.seq),
-  kind: String(raw.kind),
-  amount: fromLiteral(raw.amount),
-  balanceAfter: fromLiteral(raw.balance_after),
-  orderId: raw.order_id ?? '',
-  createdAt: String(raw.created_at),
-});
-
-const decodePage = (name, decode) => (raw) => ({
-  items: raw[name].map(decode),
-  nextCursor: raw.next_cursor ?? '',
-});
-
 /** @param {{base?: string, timeout?: number}} options base: the API's origin, by default the page's own */
 export function createApi({ base = '', timeout = TIMEOUT } = {}) {
-  async function call(path, decode, body) {
+  async function call(path, decode, { method = 'GET', headers = {}, body } = {}) {
     let response;
     let text;
     try {
       response = await fetch(base + path, {
-        method: body ? 'POST' : 'GET',
-        headers: body ? { 'Content-Type': 'application/json' } : {},
-        body: body && json.stringify(body),
+        method,
+        headers,
+        body,
         signal: AbortSignal.timeout(timeout),
         cache: 'no-store',
         redirect: 'error',
@@ -110,6 +89,13 @@ export function createApi({ base = '', timeout = TIMEOUT } = {}) {
     }
   }
 
+  // The key says which intent the request serves: however often it arrives, the shop does it once.
+  const post = (path, decode, key, fields) => call(path, decode, {
+    method: 'POST',
+    headers: { 'Idempotency-Key': `"${key}"`, ...(fields && { 'Content-Type': 'application/json' }) },
+    body: fields && json.stringify(fields),
+  });
+
   const page = (cursor) => `limit=${PAGE}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`;
 
   async function orWhenNone(none, answer) {
@@ -125,14 +111,18 @@ export function createApi({ base = '', timeout = TIMEOUT } = {}) {
     /** The user's account, or null when there is none. */
     account: (user) => orWhenNone(null, call(`/accounts/${user}`, decodeAccount)),
     /** Opens the account with that balance, or adds it to what is there. */
-    topUp: (user, amount) => call('/accounts/', decodeAccount, { user_id: user, balance: amount }),
+    topUp: (user, amount, key) => post('/accounts/', decodeAccount, key, { user_id: user, balance: amount }),
     /** A page of the user's statement; an empty one when there is no account. */
     entries: (user, cursor) => orWhenNone(
       { items: [], nextCursor: '' },
-      call(`/accounts/${user}/entries?${page(cursor)}`, decodePage('entries', decodeEntry)),
+      call(`/accounts/${user}/entries?${page(cursor)}`, decodeEntries),
     ),
-    placeOrder: (user, { item, price }) => call('/orders/', decodeOrder, { user_id: user, item, price }),
-    orders: (user, cursor) => call(`/orders/?user_id=${user}&${page(cursor)}`, decodePage('orders', decodeOrder)),
+    placeOrder: (user, { item, price }, key) => post('/orders/', decodeOrder, key, { user_id: user, item, price }),
+    /** Asks for the order to be cancelled; the answer is the order as it is by then. */
+    cancelOrder: (id, key) => post(`/orders/${encodeURIComponent(id)}/cancel`, decodeOrder, key),
+    orders: (user, cursor) => call(`/orders/?user_id=${user}&${page(cursor)}`, decodeOrders),
     order: (id) => call(`/orders/${encodeURIComponent(id)}`, decodeOrder),
+    /** Where the user's orders tell their changes (text/event-stream); decodeEvent reads them. */
+    eventsAddress: (user) => `${base}/orders/events?user_id=${user}&${page()}`,
   };
 }

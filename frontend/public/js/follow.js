@@ -1,9 +1,11 @@
-// Follows open orders until they settle, by asking again and again. This is the one place that
-// knows that: an event stream can take its place behind the same update(ids).
+// Follows open orders by asking again. The event stream tells what happens to them; this is the net
+// under it: while there is no stream it asks every few seconds, so that no order ever seems stuck,
+// and seldom while there is one, as a connection may be dead and nobody notices.
 
-const FIRST = 250;
-const LAST = 5_000;
+const FIRST = 1_000;
+const LAST = 10_000;
 const GROWTH = 1.6;
+const LIVE = 30_000;
 
 /**
  * @param {() => Promise<void>} refresh reads the orders again; it never rejects
@@ -11,13 +13,14 @@ const GROWTH = 1.6;
  */
 export function followOrders(refresh, page) {
   let ids = '';
+  let live = false;
   let delay = FIRST;
   let timer;
   let asking = false;
 
   function plan() {
     if (ids === '' || asking || timer !== undefined || page.hidden) return;
-    timer = setTimeout(ask, delay);
+    timer = setTimeout(ask, live ? LIVE : delay);
     delay = Math.min(delay * GROWTH, LAST);
   }
 
@@ -42,11 +45,12 @@ export function followOrders(refresh, page) {
   page.addEventListener('visibilitychange', restart);
 
   return {
-    /** Says which orders are open. When they are others than before, it asks soon again. */
-    update(open) {
+    /** Says which orders are open, and whether the stream tells of them. What is new makes it ask soon again. */
+    update(open, streaming) {
       const now = open.join();
-      if (now === ids) return;
+      if (now === ids && streaming === live) return;
       ids = now;
+      live = streaming;
       restart();
     },
   };

@@ -4,6 +4,7 @@ import { followOrders } from './follow.js';
 import { createShop } from './shop.js';
 import { initialState, isOpen, reduce } from './state.js';
 import { createStore } from './store.js';
+import { createStream } from './stream.js';
 import { currentUser, rememberUser } from './user.js';
 import { createAccountView } from './views/account.js';
 import { byId, setText } from './views/dom.js';
@@ -12,37 +13,38 @@ import { createOrderView } from './views/order.js';
 import { createOrdersView } from './views/orders.js';
 import { createUserView } from './views/user.js';
 
+const api = createApi();
 const store = createStore(reduce, initialState);
-const shop = createShop(createApi(), store);
+const shop = createShop(api, store);
 const following = followOrders(shop.readOpenOrders, document);
-
-const orderForm = createOrderView({ onPlace: shop.placeOrder });
-const retries = {
-  refresh: shop.refresh,
-  order: orderForm.submit,
-  topUp: () => byId('topup-form').requestSubmit(),
-};
+const stream = createStream({
+  connect: (user) => new EventSource(api.eventsAddress(user)), page: document, onEvent: shop.hear, onLive: shop.live,
+});
+const retries = { refresh: shop.refresh, again: shop.tryAgain };
 
 function choose(user) {
   if (user !== null) rememberUser(user);
   shop.chooseUser(user);
+  stream.follow(user);
 }
 
 const views = [
-  orderForm,
+  createOrderView({ onPlace: shop.placeOrder }),
   createUserView({
     onChoose: choose,
     onRefuse: (error) => store.dispatch({ type: 'user/refused', error }),
   }),
   createAccountView({ onTopUp: shop.topUp, onStatement: shop.toggleStatement, onMore: shop.showMoreEntries }),
-  createOrdersView({ onRefresh: shop.refresh, onMore: shop.showMoreOrders }),
-  createNoticesView({ onRetry: (what) => retries[what](), onDismiss: shop.dismiss }),
+  createOrdersView({
+    onRefresh: shop.refresh, onMore: shop.showMoreOrders, onAsk: shop.askToCancel, onCancel: shop.cancelOrder,
+  }),
+  createNoticesView({ onRetry: (what, id) => retries[what](id), onDismiss: shop.dismiss }),
 ];
 
 store.subscribe((state, before) => {
   for (const view of views) view.update(state);
   if (state.said !== before.said) setText(byId('said'), state.said.text);
-  following.update(state.orders.items.filter(isOpen).map((order) => order.id));
+  following.update(state.orders.items.filter(isOpen).map((order) => order.id), state.live);
   if (state.settled !== before.settled) shop.readMoney();
 });
 

@@ -18,6 +18,13 @@ export function withItems(kind, list, incoming) {
   return { ...list, items: merged(kind, list.items, incoming) };
 }
 
+/** Takes in items that have changed. One beyond the list's end is left for the page that brings it. */
+export function withKnown(kind, list, incoming) {
+  const last = list.items.at(-1);
+  const isBeyond = (item) => last && list.nextCursor !== '' && kind.newer(last, item) < 0;
+  return withItems(kind, list, incoming.filter((item) => !isBeyond(item)));
+}
+
 /** Takes in the newest page, read again. */
 export function withNewest(kind, list, page) {
   const oldest = page.items.at(-1);

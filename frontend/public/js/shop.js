@@ -1,36 +1,13 @@
 // The use cases: each talks to the API and tells the store what came of it. No DOM here.
+// What only looks is here; what changes something is in writes.js.
 import { ApiError } from './api.js';
-import { parse } from './money.js';
 import { isOpen } from './state.js';
-import { readFailure, writeFailure } from './words.js';
+import { readFailure } from './words.js';
+import { createWrites } from './writes.js';
 
-const LEAST = 1n;
-const LONGEST_ITEM = 200;
 const REREAD_AT_ONCE = 10;
 
-function checkItem(text) {
-  const item = text.trim();
-  const length = [...item].length;
-  if (length === 0) return { error: 'is required' };
-  if (length > LONGEST_ITEM) return { error: `must have at most ${LONGEST_ITEM} characters` };
-  if (/\p{Cc}/u.test(item)) return { error: 'must not contain control characters' };
-  return { item };
-}
-
-/** What was typed, checked: {values} or {errors} by field. */
-function checkOrder(typed) {
-  const { item, error: itemError } = checkItem(typed.item);
-  const { amount: price, error: priceError } = parse(typed.price, LEAST);
-  if (!itemError && !priceError) return { values: { item, price } };
-  return { errors: { ...(itemError && { item: itemError }), ...(priceError && { price: priceError }) } };
-}
-
-function checkTopUp(text, least) {
-  const { amount, error } = parse(text, least);
-  return error ? { errors: { balance: error } } : { values: { amount } };
-}
-
-export function createShop(api, store) {
+export function createShop(api, store, options) {
   const { dispatch } = store;
   const newestAsk = {};
 
@@ -67,37 +44,28 @@ export function createShop(api, store) {
     return seen;
   }
 
+  // Orders that may still change but are beyond what was just seen, one by one.
+  async function readOthers(seen) {
+    const left = store.state.orders.items.filter((order) => isOpen(order) && !seen.includes(order.id)).slice(0, REREAD_AT_ONCE);
+    if (seen.length === 0 || left.length === 0) return;
+    await read('orders', async () => ({
+      type: 'orders/changed', orders: await Promise.all(left.map((order) => api.order(order.id))),
+    }), 'open');
+  }
+
   const refresh = () => Promise.all([readMoney(), readOrders()]);
 
-  // Sends what was checked, once: whether to send it again is for the visitor to say.
-  async function write(topic, { values, errors }, send) {
-    const { user } = store.state;
-    if (user === null || store.state[topic].busy) return false;
-    if (errors) {
-      dispatch({ type: `${topic}/refused`, errors });
-      return false;
-    }
-    dispatch({ type: `${topic}/sent` });
-    try {
-      dispatch({ ...(await send(user, values)), about: user });
-      return store.state.user === user;
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      failed(topic, error, user, values);
-      return false;
-    }
-  }
-
-  function failed(topic, error, user, values) {
-    const refused = error.done === 'no' && !error.transient;
-    const byField = Object.keys(error.fields).length > 0 ? error.fields : { form: error.message };
-    dispatch({ type: `${topic}/refused`, errors: refused ? byField : {}, about: user });
-    if (refused) return;
-    dispatch({ type: 'notice/shown', topic, notice: writeFailure(topic, error, user, values) });
-    if (error.done === 'unknown') refresh();
-  }
+  const hears = {
+    snapshot(user, page) {
+      dispatch({ type: 'orders/loaded', page, about: user });
+      dispatch({ type: 'read/succeeded', source: 'orders', about: user });
+      if (store.state.user === user) readOthers(page.items.map((order) => order.id));
+    },
+    order: (user, order) => dispatch({ type: 'orders/changed', orders: [order], about: user }),
+  };
 
   return {
+    ...createWrites(api, store, { refresh, readMoney }, options),
     refresh,
     readMoney,
 
@@ -106,30 +74,14 @@ export function createShop(api, store) {
       return refresh();
     },
 
-    /** Opens the account with the amount that was typed, or tops it up; true when it is done. */
-    async topUp(text) {
-      const least = store.state.account.status === 'none' ? 0n : LEAST;
-      const done = await write('topUp', checkTopUp(text, least), async (user, { amount }) => ({
-        type: 'topUp/done', account: await api.topUp(user, amount),
-      }));
-      if (done) readMoney();
-      return done;
-    },
+    /** Takes in an event of the user's stream. */
+    hear: (user, name, told) => hears[name](user, told),
 
-    /** Places an order for what was typed; true when the shop has accepted it. */
-    placeOrder: (typed) => write('order', checkOrder(typed), async (user, order) => ({
-      type: 'order/placed', order: await api.placeOrder(user, order),
-    })),
+    /** Says whether changes are told as they happen. */
+    live: (user, live) => dispatch({ type: 'stream/live', live, about: user }),
 
-    /** Reads the orders that may change by themselves: the newest page, and open ones beyond it one by one. */
-    async readOpenOrders() {
-      const seen = await readOrders();
-      const left = store.state.orders.items.filter((order) => isOpen(order) && !seen.includes(order.id)).slice(0, REREAD_AT_ONCE);
-      if (seen.length === 0 || left.length === 0) return;
-      await read('orders', async () => ({
-        type: 'orders/reread', orders: await Promise.all(left.map((order) => api.order(order.id))),
-      }), 'open');
-    },
+    /** Reads the orders that may change by themselves: the newest page, and open ones beyond it. */
+    readOpenOrders: async () => readOthers(await readOrders()),
 
     showMoreOrders: () => read('orders', async (user) => {
       const cursor = store.state.orders.nextCursor;
@@ -146,6 +98,9 @@ export function createShop(api, store) {
       return { type: 'statement/olderLoaded', cursor, page: await api.entries(user, cursor) };
     }, 'older'),
 
-    dismiss: (topic) => dispatch({ type: 'notice/dismissed', topic }),
+    /** Asks the visitor whether the order is to be cancelled indeed; no order when it is to be kept. */
+    askToCancel: (id = '') => dispatch({ type: 'cancel/asked', id }),
+
+    dismiss: (id) => dispatch({ type: 'notice/dismissed', id }),
   };
 }

@@ -1,11 +1,15 @@
 // The page's whole state, and the one pure function that changes it.
-import { emptyList, withItems, withNewest, withOlder } from './paged.js';
+import { emptyList, withItems, withKnown, withNewest, withOlder } from './paged.js';
 import { orderWords } from './words.js';
 
 const TERMINAL = new Set(['PAID', 'CANCELLED']);
 
+const CANCELLABLE = new Set(['NEW', 'PAID']);
+
 /** An order that may still change by itself, one of a status unknown to the page too. */
 export const isOpen = (order) => !TERMINAL.has(order.status);
+
+export const isCancellable = (order) => CANCELLABLE.has(order.status);
 
 // Ids are UUIDv7: their text sorts by time, as the API's pages do.
 const ORDERS = {
@@ -19,14 +23,17 @@ const ENTRIES = {
   fresher: () => false, // an entry never changes
 };
 
-const idleForm = { busy: false, errors: {} };
+const idleForm = { errors: {}, done: null };
 
 /**
  * - account.status: 'unknown' until it was read, then 'none' or 'open'
- * - topUp, order: the two forms, what is wrong by field; `form` is what belongs to no field
- * - settled: how many orders were seen to reach their end; it grows when the balance may have changed
+ * - topUp, order: the two forms: what is wrong by field (`form` is what belongs to no field), and what was typed for the last thing done
+ * - live: whether changes of orders are told as they happen
+ * - asking: the id of the order of which it is asked whether to cancel it indeed, or ''
+ * - settled: how many orders were seen to reach an end; it grows when the balance may have changed
  * - failing: what could not be read the last time, by its source
- * - notices: by topic, {text, retry?}
+ * - intents: by key, what is under way or has no definite answer yet, of every user
+ * - notices: by id, {topic, text, retry?}; the one about an intent has its key
  * - said: the last thing told to screen readers; a new object each time
  */
 export const initialState = {
@@ -36,21 +43,41 @@ export const initialState = {
   topUp: idleForm,
   order: idleForm,
   orders: emptyList,
+  live: false,
+  asking: '',
   statement: { shown: false, ...emptyList },
   settled: 0,
   failing: {},
   failingDismissed: false,
+  intents: {},
   notices: {},
   said: { text: '' },
 };
 
-function withOrders(state, orders) {
+// Takes in `seen` orders: those that have just ended are told, and may have moved money.
+function withOrders(state, orders, seen = orders.items) {
   const before = new Map(state.orders.items.map((order) => [order.id, order]));
-  // Once the list was read, an order that is new to it and has ended was placed elsewhere just now.
-  const wasOpen = ({ id }) => (before.has(id) ? isOpen(before.get(id)) : state.orders.loaded);
-  const ended = orders.items.filter((order) => !isOpen(order) && wasOpen(order));
-  if (ended.length === 0) return { ...state, orders };
-  return { ...state, orders, settled: state.settled + ended.length, said: { text: ended.map(orderWords).join(' ') } };
+  // Once the list was read, an order that is new to it and has ended did so just now, elsewhere.
+  const isNews = ({ id, status, version }) => {
+    const known = before.get(id);
+    return known ? version > known.version && status !== known.status : state.orders.loaded;
+  };
+  const ended = seen.filter((order) => !isOpen(order) && isNews(order));
+  const next = withoutAnswered({ ...state, orders });
+  if (ended.length === 0) return next;
+  return { ...next, settled: state.settled + ended.length, said: { text: ended.map(orderWords).join(' ') } };
+}
+
+// An order that can be cancelled no more answers each wish to cancel it.
+function withoutAnswered(state) {
+  const gone = new Set(state.orders.items.filter((order) => !isCancellable(order)).map(({ id }) => id));
+  const answered = Object.values(state.intents).filter(({ topic, busy, values }) => topic === 'cancel' && !busy && gone.has(values.id));
+  const rest = answered.reduce((left, { key }) => withoutIntent(left, key), state);
+  return gone.has(rest.asking) ? { ...rest, asking: '' } : rest;
+}
+
+function withoutIntent(state, key) {
+  return { ...state, intents: without(state.intents, key), notices: without(state.notices, key) };
 }
 
 function without(record, name) {
@@ -59,8 +86,8 @@ function without(record, name) {
 }
 
 const reducers = {
-  'user/chosen': ({ notices, statement: { shown } }, { user }) => ({
-    ...initialState, user, notices, statement: { ...initialState.statement, shown },
+  'user/chosen': ({ intents, notices, statement: { shown } }, { user }) => ({
+    ...initialState, user, intents, notices, statement: { ...initialState.statement, shown },
   }),
   'user/refused': (state, { error }) => ({ ...state, userError: error }),
 
@@ -69,26 +96,44 @@ const reducers = {
     account: account ? { status: 'open', balance: account.balance } : { status: 'none', balance: 0n },
   }),
 
-  'topUp/sent': (state) => ({ ...state, topUp: { busy: true, errors: {} }, notices: without(state.notices, 'topUp') }),
-  'topUp/refused': (state, { errors }) => ({ ...state, topUp: { busy: false, errors } }),
-  'topUp/done': (state, { account }) => ({
+  'intent/sent': (state, { intent }) => {
+    const sent = { ...state, intents: { ...state.intents, [intent.key]: { ...intent, busy: true } } };
+    const form = intent.topic !== 'cancel' && intent.user === state.user;
+    return form ? { ...sent, [intent.topic]: { ...state[intent.topic], errors: {} } } : sent;
+  },
+  'intent/settled': (state, { key }) => withoutIntent(state, key),
+  'intent/failed': (state, { key, unknown, notice }) => ({
     ...state,
-    topUp: idleForm,
+    intents: { ...state.intents, [key]: { ...state.intents[key], busy: false, unknown } },
+    notices: { ...state.notices, [key]: notice },
+  }),
+
+  'topUp/refused': (state, { errors }) => ({ ...state, topUp: { ...state.topUp, errors } }),
+  'topUp/done': (state, { account, typed }) => ({
+    ...state,
+    topUp: { errors: {}, done: { typed } },
     account: { status: 'open', balance: account.balance },
     said: { text: 'The account was topped up.' },
   }),
 
-  'order/sent': (state) => ({ ...state, order: { busy: true, errors: {} }, notices: without(state.notices, 'order') }),
-  'order/refused': (state, { errors }) => ({ ...state, order: { busy: false, errors } }),
-  'order/placed': (state, { order }) => {
+  'order/refused': (state, { errors }) => ({ ...state, order: { ...state.order, errors } }),
+  'order/placed': (state, { order, typed }) => {
     const seen = state.orders.items.some(({ id }) => id === order.id);
     const said = seen ? state.said : { text: orderWords(order) };
-    return { ...withOrders({ ...state, said }, withItems(ORDERS, state.orders, [order])), order: idleForm };
+    return { ...withOrders({ ...state, said }, withItems(ORDERS, state.orders, [order])), order: { errors: {}, done: { typed } } };
   },
+
+  'cancel/asked': (state, { id }) => ({ ...state, asking: id }),
+  'cancel/accepted': (state, { order }) => {
+    const said = isOpen(order) ? { text: orderWords(order) } : state.said;
+    return withOrders({ ...state, said }, withItems(ORDERS, state.orders, [order]));
+  },
+
+  'stream/live': (state, { live }) => (live === state.live ? state : { ...state, live }),
 
   'orders/loaded': (state, { page }) => withOrders(state, withNewest(ORDERS, state.orders, page)),
   'orders/olderLoaded': (state, { cursor, page }) => ({ ...state, orders: withOlder(ORDERS, state.orders, cursor, page) }),
-  'orders/reread': (state, { orders }) => withOrders(state, withItems(ORDERS, state.orders, orders)),
+  'orders/changed': (state, { orders }) => withOrders(state, withKnown(ORDERS, state.orders, orders), orders),
 
   'statement/toggled': (state, { shown }) => ({ ...state, statement: { ...state.statement, shown } }),
   'statement/loaded': (state, { page }) => ({
@@ -104,9 +149,12 @@ const reducers = {
   },
   'read/failed': (state, { source, text }) => ({ ...state, failing: { ...state.failing, [source]: text } }),
 
-  'notice/shown': (state, { topic, notice }) => ({ ...state, notices: { ...state.notices, [topic]: notice } }),
-  'notice/dismissed': (state, { topic }) => (
-    topic === 'read' ? { ...state, failingDismissed: true } : { ...state, notices: without(state.notices, topic) }),
+  'notice/shown': (state, { id, notice }) => ({ ...state, notices: { ...state.notices, [id]: notice } }),
+  'notice/dismissed': (state, { id }) => {
+    if (id === 'read') return { ...state, failingDismissed: true };
+    // What is under way goes on; what is not is given up with its notice.
+    return state.intents[id]?.busy ? { ...state, notices: without(state.notices, id) } : withoutIntent(state, id);
+  },
 };
 
 /** The next state. An action that is `about` another user than the one now shown came too late and changes nothing. */
@@ -116,9 +164,9 @@ export function reduce(state, action) {
 }
 
 /** The notices to show: those about the visitor's own doing, then one for all that cannot be read. */
-export function shownNotices({ notices, failing, failingDismissed }) {
-  const shown = Object.entries(notices).map(([topic, notice]) => ({ topic, ...notice }));
+export function shownNotices({ intents, notices, failing, failingDismissed }) {
+  const shown = Object.entries(notices).map(([id, notice]) => ({ id, busy: intents[id]?.busy ?? false, ...notice }));
   const [text] = Object.values(failing);
-  if (text && !failingDismissed) shown.push({ topic: 'read', text, retry: { what: 'refresh', label: 'Try again' } });
+  if (text && !failingDismissed) shown.push({ id: 'read', topic: 'read', busy: false, text, retry: { what: 'refresh', label: 'Try again' } });
   return shown;
 }

@@ -1,10 +1,21 @@
 // What the shop says in human words. Codes that the page does not know are shown as they are.
 import { format } from './money.js';
 
-const STATUSES = { NEW: 'Awaiting payment', PAID: 'Paid', CANCELLED: 'Cancelled' };
+const STATUSES = { NEW: 'Awaiting payment', PAID: 'Paid', CANCELLING: 'Cancelling…', CANCELLED: 'Cancelled' };
 const REASONS = {
   insufficient_funds: 'There was not enough money on the account.',
   account_not_found: 'There was no account to pay from.',
+  cancelled_by_user: 'You cancelled it.',
+};
+const STEPS = {
+  placed: 'Placed',
+  published: 'Sent to payments',
+  charged: 'Charged',
+  refused: 'Refused',
+  confirmed: 'Confirmed',
+  cancel_requested: 'Cancel asked',
+  refunded: 'Refunded',
+  cancelled: 'Cancelled',
 };
 const KINDS = { top_up: 'Top-up', charge: 'Payment', refund: 'Refund' };
 const LABELS = { item: 'Item', price: 'Price', balance: 'Amount', user_id: 'User', user: 'User' };
@@ -12,16 +23,24 @@ const LABELS = { item: 'Item', price: 'Price', balance: 'Amount', user_id: 'User
 const known = (words, code) => (Object.hasOwn(words, code) ? words[code] : code);
 
 export const statusWords = (status) => known(STATUSES, status);
-export const reasonWords = (reason) => known(REASONS, reason);
+export const stepWords = (step) => known(STEPS, step);
 export const kindWords = (kind) => known(KINDS, kind);
 export const money = (amount) => `${format(amount)}\u00a0₽`;
 
 /** What is wrong with a field, as a sentence: fieldWords('price', 'is required') → "Price is required." */
 export const fieldWords = (field, complaint) => sentence(`${known(LABELS, field)} ${complaint}`);
 
+/** Why an order was cancelled, and what became of the money; '' for one that was not. */
+export function reasonWords({ reason, timeline = [] }) {
+  if (reason !== 'cancelled_by_user') return known(REASONS, reason);
+  const went = (step) => timeline.some((entry) => entry.step === step);
+  if (went('refunded')) return `${REASONS[reason]} The money was given back.`;
+  return went('charged') ? REASONS[reason] : `${REASONS[reason]} Nothing was charged.`;
+}
+
 /** What is said about an order that has just changed, or been placed. */
-export function orderWords({ item, status, reason }) {
-  return [`Order “${item}”: ${statusWords(status).toLowerCase()}.`, reasonWords(reason)].filter(Boolean).join(' ');
+export function orderWords(order) {
+  return [sentence(`Order “${order.item}”: ${statusWords(order.status).toLowerCase()}`), reasonWords(order)].filter(Boolean).join(' ');
 }
 
 export const readFailure = (error) => `${sentence(error.message)} What you see may be out of date.`;
@@ -29,26 +48,39 @@ export const readFailure = (error) => `${sentence(error.message)} What you see m
 const WHAT = {
   order: ({ item }) => `the order for “${item}” was placed`,
   topUp: ({ amount }) => `${money(amount)} was added to the account`,
+  cancel: ({ item }) => `the order for “${item}” is being cancelled`,
 };
+const LOOK = { order: 'the list of orders', topUp: 'the balance and the statement', cancel: 'the list of orders' };
 
-/**
- * The notice about an order or a top-up that failed for no fault of the visitor's.
- * @param {'order' | 'topUp'} topic
- */
-export function writeFailure(topic, error, user, details) {
-  if (error.done === 'no') {
-    return {
-      text: `${sentence(error.message)} Nothing was done; it is safe to try again.`,
-      retry: { what: topic, label: 'Try again' },
-    };
-  }
-  const look = topic === 'order' ? 'the list of orders' : 'the balance and the statement';
-  return {
-    text: `It is not known whether ${WHAT[topic](details)} (user ${user}): ${error.message}. Look at ${look} before you try again.`,
-    retry: { what: 'refresh', label: 'Look again' },
-  };
+const unknownWords = ({ topic, user, values }, why) => `It is not known whether ${WHAT[topic](values)} (user ${user})${why}.`;
+
+/** The notice about something that failed for no fault of the visitor's and may be sent again. */
+export function writeFailure(intent, error, unknown) {
+  const text = unknown
+    ? `${unknownWords(intent, `: ${error.message}`)} It is safe to try again: it will not be done twice.`
+    : `${sentence(error.message)} Nothing was done; it is safe to try again.`;
+  return { topic: intent.topic, text, retry: { what: 'again', label: 'Try again' } };
+}
+
+/** The notice about something so old that the shop may no longer know its key. */
+export const tooLate = (intent) => ({
+  topic: intent.topic,
+  text: `${unknownWords(intent, '')} It is too long ago to try again safely: look at ${LOOK[intent.topic]} first.`,
+  retry: { what: 'refresh', label: 'Look again' },
+});
+
+/** The notice about an order that cannot be cancelled. */
+export const cancelRefusal = ({ item }, error) => ({
+  topic: 'cancel',
+  text: error.kind === 'not-cancellable'
+    ? `The order for “${item}” cannot be cancelled any more: it has ended for another reason.`
+    : `The order for “${item}” was not cancelled: ${ended(error.message)}`,
+});
+
+function ended(text) {
+  return /[.!?…]$/.test(text) ? text : `${text}.`;
 }
 
 function sentence(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
+  return text.charAt(0).toUpperCase() + ended(text.slice(1));
 }

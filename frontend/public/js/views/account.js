@@ -1,6 +1,7 @@
+import { isBusy } from '../intents.js';
 import { toLiteral } from '../money.js';
 import { fieldWords, kindWords, money } from '../words.js';
-import { byId, onSubmit, setError, setRows, setText, setTime } from './dom.js';
+import { byId, onSubmit, resetWhenDone, setError, setRows, setText, setTime } from './dom.js';
 
 const SIGNS = { top_up: '+', refund: '+', charge: '−' };
 const BALANCES = { unknown: () => '…', none: () => 'No account yet', open: ({ balance }) => money(balance) };
@@ -21,21 +22,25 @@ export function createAccountView({ onTopUp, onStatement, onMore }) {
   const balance = byId('balance');
   const details = byId('statement');
 
-  onSubmit(byId('topup-form'), async (form) => {
-    if (await onTopUp(input.value)) form.reset();
-  });
+  const form = byId('topup-form');
+  const whenDone = resetWhenDone(form, (typed) => typed === input.value);
+
+  onSubmit(form, () => onTopUp(input.value));
   details.addEventListener('toggle', () => onStatement(details.open));
   byId('entries-more').addEventListener('click', onMore);
 
   return {
-    update({ account, topUp, statement }) {
+    update(state) {
+      const { account, topUp, statement } = state;
+      const busy = isBusy(state, 'topUp');
+      whenDone(topUp.done);
       setText(balance, BALANCES[account.status](account));
       balance.dataset.account = account.status;
       balance.dataset.amount = account.status === 'open' ? toLiteral(account.balance) : '';
 
       setText(submit, account.status === 'none' ? 'Open account' : 'Top up');
-      submit.disabled = topUp.busy;
-      input.readOnly = topUp.busy;
+      submit.disabled = busy;
+      input.readOnly = busy;
       const { balance: wrong, ...others } = topUp.errors;
       setError(byId('topup-amount-error'), wrong && fieldWords('balance', wrong), input);
       setError(byId('topup-form-error'), otherErrors(others));

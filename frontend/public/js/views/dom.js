@@ -13,12 +13,25 @@ export function setAttribute(node, name, value) {
 
 /** Lets act handle the form. A button that is disabled meanwhile loses the focus; it gets it back. */
 export function onSubmit(form, act) {
+  // The second click of a double click is no second wish, even where the first was answered in between.
+  form.addEventListener('click', (event) => {
+    if (event.detail > 1 && event.target.matches('button')) event.preventDefault();
+  });
   form.addEventListener('submit', async (event) => {
     event.preventDefault();
     const focused = document.activeElement;
     await act(form);
     if (document.activeElement === document.body) focused.focus();
   });
+}
+
+/** Empties the form when it still holds what has just been done: unless more was typed meanwhile. */
+export function resetWhenDone(form, isSame) {
+  let seen = null;
+  return (done) => {
+    if (done !== seen && done && isSame(done.typed)) form.reset();
+    seen = done;
+  };
 }
 
 /** Shows a field's error beside it and ties the two for assistive technology. */
@@ -30,11 +43,18 @@ export function setError(node, text = '', input = null) {
 
 const clock = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' });
 
-export function setTime(node, rfc3339) {
-  if (node.dateTime === rfc3339) return;
+const exact = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium', fractionalSecondDigits: 3 });
+
+function written(format, rfc3339) {
   const time = new Date(rfc3339);
-  node.dateTime = rfc3339;
-  node.textContent = Number.isNaN(time.getTime()) ? rfc3339 : clock.format(time);
+  return Number.isNaN(time.getTime()) ? rfc3339 : format.format(time);
+}
+
+/** Shows a moment in the given words, by default the time itself. */
+export function setTime(node, rfc3339, words) {
+  setText(node, words ?? written(clock, rfc3339));
+  setAttribute(node, 'datetime', rfc3339);
+  setAttribute(node, 'title', written(exact, rfc3339));
 }
 
 /**

@@ -1,8 +1,9 @@
 import { goods } from '../goods.js';
+import { isBusy } from '../intents.js';
 import { parse } from '../money.js';
 import { fieldWords, money } from '../words.js';
 import { otherErrors } from './account.js';
-import { byId, onSubmit, setError, setRows, setText } from './dom.js';
+import { byId, onSubmit, resetWhenDone, setError, setRows, setText } from './dom.js';
 
 /** The form for a new order, and goods that fill it. onPlace({item, price}) → accepted? */
 export function createOrderView({ onPlace }) {
@@ -11,9 +12,8 @@ export function createOrderView({ onPlace }) {
   const price = byId('price');
   const submit = byId('order-submit');
 
-  onSubmit(form, async () => {
-    if (await onPlace({ item: item.value, price: price.value })) form.reset();
-  });
+  const whenDone = resetWhenDone(form, (typed) => typed.item === item.value && typed.price === price.value);
+  onSubmit(form, () => onPlace({ item: item.value, price: price.value }));
 
   setRows(byId('goods'), byId('good-row'), goods, (good) => good.item, (row, good) => {
     setText(row.querySelector('.good-item'), good.item);
@@ -27,7 +27,10 @@ export function createOrderView({ onPlace }) {
   });
 
   return {
-    update({ order: { busy, errors } }) {
+    update(state) {
+      const { errors, done } = state.order;
+      const busy = isBusy(state, 'order');
+      whenDone(done);
       submit.disabled = busy;
       item.readOnly = busy;
       price.readOnly = busy;
@@ -36,7 +39,5 @@ export function createOrderView({ onPlace }) {
       setError(byId('price-error'), priceError && fieldWords('price', priceError), price);
       setError(byId('order-form-error'), otherErrors(others));
     },
-    /** Sends what stands in the form, as a click on its button does. */
-    submit: () => form.requestSubmit(),
   };
 }
