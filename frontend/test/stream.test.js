@@ -50,13 +50,13 @@ const statuses = ({ orders }) => orders.items.map(({ id, status }) => id + statu
 
 test('a snapshot is the list’s front, and each order changes its row', async (t) => {
   let out;
+  const orders = [order('b'), order('a', { status: 'PAID', version: 2 })];
   const { store, streams } = await follow(t, (response) => {
     out = response;
-    response.begin(snapshot([order('b'), order('a', { status: 'PAID', version: 2 })]));
-  });
-  await until(store, (state) => statuses(state) === 'bNEW,aPAID');
+    response.begin(snapshot(orders));
+  }, () => ({ orders }));
+  await until(store, (state) => state.live && statuses(state) === 'bNEW,aPAID');
   assert.equal(streams[0].url, '/orders/events?user_id=1&limit=20');
-  assert.equal(store.state.live, true);
   const paid = event('order', 2, order('b', { status: 'PAID', version: 2 }));
   out.tell(paid);
   await until(store, (state) => statuses(state) === 'bPAID,aPAID');

@@ -9,7 +9,7 @@ const REASONS = {
 };
 const STEPS = {
   placed: 'Placed',
-  published: 'Sent to payments',
+  published: 'Queued',
   charged: 'Charged',
   refused: 'Refused',
   confirmed: 'Confirmed',
