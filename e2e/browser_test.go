@@ -4,10 +4,12 @@ package e2e_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	cdplog "github.com/chromedp/cdproto/log"
+	cdpnetwork "github.com/chromedp/cdproto/network"
 	cdpruntime "github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/remote"
@@ -57,7 +60,8 @@ func browser(t *testing.T) context.Context {
 }
 
 // A person opens an account, orders, sees the order being paid, orders more than there
-// is money for and sees why not, all without reloading.
+// is money for and sees why not, cancels and has the money back, all without reloading
+// and without the page asking again.
 func TestJourneyInTheBrowser(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := chromedp.NewContext(browser(t))
@@ -65,21 +69,8 @@ func TestJourneyInTheBrowser(t *testing.T) {
 	ctx, cancel = context.WithTimeout(ctx, 3*time.Minute)
 	t.Cleanup(cancel)
 
-	var mu sync.Mutex
-	var complaints []string
-	require.NoError(t, chromedp.Listen(ctx, func(event any) {
-		mu.Lock()
-		defer mu.Unlock()
-		switch e := event.(type) {
-		case *cdpruntime.EventExceptionThrown:
-			complaints = append(complaints, e.ExceptionDetails.Text+" "+e.ExceptionDetails.URL)
-		case *cdplog.EventEntryAdded:
-			// The API's 404 for a user without an account is logged by the browser itself.
-			if e.Entry.Level == cdplog.EntryLevelError && !strings.Contains(e.Entry.Text, "404") {
-				complaints = append(complaints, e.Entry.Text+" "+e.Entry.URL)
-			}
-		}
-	}))
+	var seenIn sightings
+	require.NoError(t, chromedp.Listen(ctx, seenIn.listen))
 	user := newUser()
 	step := func(name string, actions ...chromedp.Action[chromedp.Void]) {
 		t.Helper()
@@ -95,23 +86,106 @@ func TestJourneyInTheBrowser(t *testing.T) {
 	click := func(id chromedp.CSS) chromedp.Action[chromedp.Void] { return chromedp.Click("#" + id) }
 	step("choose a user", chromedp.Navigate(shop.Page),
 		seen("#user-id"), fill("user-id", strconv.FormatInt(user, 10)), click("user-submit"),
-		seen(`#balance[data-account="none"]`))
+		seen(`#balance[data-account="none"]`), seen(`#orders-empty`), seen(`#live[data-live="true"]`))
+	before := len(seenIn.requests(http.MethodGet, "/orders/?"))
 	step("open an account", fill("topup-amount", "1000"), click("topup-submit"),
 		seen(`#balance[data-account="open"][data-amount="1000"]`))
-	step("order", fill("item", "Laptop"), fill("price", "999.99"), click("order-submit"),
-		seen(`[data-order-id][data-status="PAID"]`),
+
+	const laptop chromedp.CSS = `[data-order-id]:last-child`
+	step("order by a double click", fill("item", "Laptop"), fill("price", "999.99"), doubleClick("#order-submit"),
+		seen(laptop+`[data-status="PAID"]`),
 		seen(`#balance[data-amount="0.01"]`))
+	require.Equal(t, []string{"placed", "published", "charged", "confirmed"}, timeline(ctx, t, laptop))
 	step("order too much", fill("item", "Yacht"), fill("price", "1000000"), click("order-submit"),
 		seen(`[data-order-id][data-status="CANCELLED"]`))
-	reason, err := chromedp.Run(ctx, chromedp.Text(chromedp.CSS(`[data-status="CANCELLED"] [data-testid="order-reason"]`)))
-	require.NoError(t, err)
+	reason := text(ctx, t, `[data-status="CANCELLED"] [data-testid="order-reason"]`)
 	require.NotEmpty(t, reason)
 	require.NotContains(t, reason, "insufficient_funds", "the reason is a code, not words")
 	require.Equal(t, "0.01", balance(t, shop.API, user))
-	mu.Lock()
-	defer mu.Unlock()
-	require.Empty(t, complaints)
+
+	var list struct{ Orders []order }
+	get(t, fmt.Sprintf("%s/orders/?user_id=%d", shop.API, user)).decode(t, &list)
+	require.Len(t, list.Orders, 2, "a double click is one order")
+	require.Len(t, seenIn.requests(http.MethodPost, "/orders/"), 2)
+
+	step("cancel", chromedp.Click(laptop+` [data-testid="order-cancel"]`), chromedp.Click(laptop+` [data-testid="order-cancel-confirm"]`),
+		seen(laptop+`[data-status="CANCELLED"]`),
+		seen(`#balance[data-amount="1000"]`))
+	require.Contains(t, text(ctx, t, laptop+` [data-testid="order-reason"]`), "given back")
+	require.Equal(t, []string{"placed", "published", "charged", "confirmed", "cancel_requested", "refunded", "cancelled"}, timeline(ctx, t, laptop))
+	require.Equal(t, "1000", balance(t, shop.API, user))
+	step("read the statement", chromedp.Click(chromedp.CSS(`#statement summary`)), seen(`[data-testid="entry"][data-kind="refund"]`))
+
+	require.Len(t, seenIn.requests(http.MethodGet, "/orders/?"), before, "the page asked instead of being told")
+	require.Empty(t, seenIn.complaints())
 	require.Equal(t, http.StatusOK, get(t, shop.Page+"/").status)
+}
+
+// sightings is what the browser told: what it asked for, and what it complained about.
+type sightings struct {
+	mu      sync.Mutex
+	sent    []string
+	trouble []string
+}
+
+func (s *sightings) listen(event any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch e := event.(type) {
+	case *cdpnetwork.EventRequestWillBeSent:
+		s.sent = append(s.sent, e.Request.Method+" "+strings.TrimPrefix(e.Request.URL, shop.Page))
+	case *cdpruntime.EventExceptionThrown:
+		s.trouble = append(s.trouble, e.ExceptionDetails.Text+" "+e.ExceptionDetails.URL)
+	case *cdplog.EventEntryAdded:
+		// The API's 404 for a user without an account is logged by the browser itself.
+		if e.Entry.Level == cdplog.EntryLevelError && !strings.Contains(e.Entry.Text, "404") {
+			s.trouble = append(s.trouble, e.Entry.Text+" "+e.Entry.URL)
+		}
+	}
+}
+
+func (s *sightings) complaints() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.trouble)
+}
+
+// requests are those of a method to the page's own origin: to a path, or, where it ends in "?", to
+// that path with any query.
+func (s *sightings) requests(method, path string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(s.sent), func(sent string) bool {
+		wanted := method + " " + path
+		return sent != wanted && !(strings.HasSuffix(path, "?") && strings.HasPrefix(sent, wanted))
+	})
+}
+
+// doubleClick is two clicks, the second of which says that it is one, as a mouse makes them;
+// chromedp's own DoubleClick sends the second alone.
+func doubleClick(selector chromedp.CSS) chromedp.Action[chromedp.Void] {
+	return chromedp.QueryAfter(selector, func(ctx context.Context, target *chromedp.Target, nodes []*chromedp.Node) (chromedp.Void, error) {
+		if done, err := chromedp.MouseClickNode(nodes[0])(ctx, target); err != nil {
+			return done, err
+		}
+		return chromedp.MouseClickNode(nodes[0], chromedp.ClickCount(2))(ctx, target)
+	}, chromedp.NodeVisible)
+}
+
+func text(ctx context.Context, t *testing.T, selector chromedp.CSS) string {
+	t.Helper()
+	words, err := chromedp.Run(ctx, chromedp.Text(selector))
+	require.NoError(t, err)
+	return words
+}
+
+// timeline is the steps that an order's row shows, in their order.
+func timeline(ctx context.Context, t *testing.T, row chromedp.CSS) []string {
+	t.Helper()
+	const steps = `[...document.querySelectorAll(%q)].filter((step) => step.checkVisibility()).map((step) => step.dataset.step)`
+	shown, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](fmt.Sprintf(steps, row+` [data-testid="timeline"] [data-testid="timeline-step"]`)))
+	require.NoError(t, err)
+	return shown
 }
 
 // picture keeps what the page looked like when a step failed.
