@@ -74,15 +74,13 @@ test('an amount comes through the stream exactly', async (t) => {
 });
 
 test('after a stream’s end it gets what it missed, and is live even when that is nothing', async (t) => {
+  let first;
   const { store, streams } = await follow(t, (response, nth) => {
-    if (nth === 1) {
-      response.begin(snapshot([order('a')], 7));
-      response.end();
-    } else if (nth === 2) {
-      response.begin(': nothing new\n\n');
-    }
+    first ??= response;
+    response.begin(nth === 1 ? snapshot([order('a')], 7) : ': nothing new\n\n');
   });
-  await until(store, (state) => state.live);
+  await until(store, (state) => state.live && statuses(state) === 'aNEW');
+  first.end();
   await until(store, (state) => !state.live);
   await until(store, (state) => state.live);
   assert.equal(streams[1].headers['last-event-id'], '7');
