@@ -29,8 +29,9 @@ async function follow(t, serve, read = () => ({ orders: [] })) {
   const store = createStore(reduce, initialState);
   const shop = createShop(api, store);
   const page = Object.assign(new EventTarget(), { hidden: false });
+  const connect = t.mock.fn((user) => new TestEventSource(api.eventsAddress(user)));
   const stream = createStream({
-    connect: (user) => new TestEventSource(api.eventsAddress(user)), page, onEvent: shop.hear, onLive: shop.live, first: 2, last: 4,
+    connect, page, onEvent: shop.hear, onLive: shop.live, first: 2, last: 4,
   });
   t.after(() => stream.follow(null));
   const choose = (user) => {
@@ -43,7 +44,7 @@ async function follow(t, serve, read = () => ({ orders: [] })) {
     page.dispatchEvent(new Event('visibilitychange'));
   };
   await choose(1);
-  return { store, streams, shop, choose, show, requests: peer.requests };
+  return { store, streams, connects: () => connect.mock.callCount(), choose, show, requests: peer.requests };
 }
 
 const statuses = ({ orders }) => orders.items.map(({ id, status }) => id + status).join();
@@ -109,7 +110,7 @@ test('what cannot be read makes it begin anew, with a snapshot', async (t) => {
 test('a hidden page gives its stream back, and begins anew when it is seen again', async (t) => {
   let closed;
   const gone = new Promise((resolve) => { closed = resolve; });
-  const { store, streams, show } = await follow(t, (response, nth, request) => {
+  const { store, connects, show, choose } = await follow(t, (response, nth, request) => {
     if (nth === 1) request.socket.on('close', closed);
     response.begin(snapshot([order('a', nth === 1 ? {} : { status: 'PAID', version: 2 })]));
   });
@@ -117,7 +118,8 @@ test('a hidden page gives its stream back, and begins anew when it is seen again
   show(false);
   await gone;
   assert.equal(store.state.live, false);
-  assert.equal(streams.length, 1);
+  await choose(1);
+  assert.equal(connects(), 1, 'another user’s stream waits too');
   show(true);
   await until(store, (state) => statuses(state) === 'aPAID');
 });
