@@ -1,8 +1,10 @@
 package httpapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -19,6 +21,10 @@ const writeWithin = 10 * time.Second
 
 // events is the stream of a user's orders (Server-Sent Events): a snapshot first, or what
 // was missed since Last-Event-ID, then each order as it changes.
+//
+// The stream takes its connection over from the HTTP server, whose buffers and deep
+// stacks would cost an idle stream several times what it costs here. The end of the
+// answer is then the end of the connection.
 func (a *API) events(c *gin.Context) {
 	user, limit, ok := listed(c)
 	if !ok {
@@ -26,75 +32,97 @@ func (a *API) events(c *gin.Context) {
 	}
 	// An id that is none of ours is as good as no id: the client gets a snapshot.
 	last, _ := strconv.ParseInt(c.GetHeader("Last-Event-ID"), 10, 64)
-	stream, start, err := a.Live.Follow(c.Request.Context(), user, order.Watermark(last), limit)
+	follow, start, err := a.Live.Follow(c.Request.Context(), user, order.Watermark(last), limit)
 	if err != nil {
 		a.fail(c, err)
 		return
 	}
-	defer stream.Close()
-	c.Header("Content-Type", "text/event-stream")
-	c.Header("Cache-Control", "no-store")
-	w := writer{c.Writer, http.NewResponseController(c.Writer)}
-	// The deadline for reading the request would end the stream.
-	if err := w.control.SetReadDeadline(time.Time{}); err != nil {
+	first, err := startFrames(start)
+	if err != nil {
+		follow.Close()
 		a.fail(c, err)
 		return
 	}
-	if w.start(start) != nil {
+	conn, _, err := c.Writer.Hijack()
+	if err != nil {
+		follow.Close()
+		a.fail(c, err)
+		return
+	}
+	h := c.Writer.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Connection", "close")
+	h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	head := bytes.NewBufferString("HTTP/1.1 200 OK\r\n")
+	_ = h.Write(head) // a buffer takes everything
+	fmt.Fprintf(head, "\r\n%s", first)
+	go stream{conn, follow, a.Stopping}.run(head.Bytes())
+}
+
+// stream is one client's connection.
+type stream struct {
+	net.Conn
+	follow   *live.Stream
+	stopping <-chan struct{}
+}
+
+func (s stream) run(head []byte) {
+	defer s.Close()
+	defer s.follow.Close()
+	go func() { // a client has nothing more to say: whatever is read here is its end
+		_, _ = s.Read(make([]byte, 1))
+		s.follow.Close()
+	}()
+	if s.send(head) != nil {
 		return
 	}
 	for {
 		select {
-		case b, open := <-stream.Batches:
-			if !open || w.batch(b) != nil {
+		case b, open := <-s.follow.Batches:
+			if !open {
 				return
 			}
-		case <-c.Request.Context().Done():
-			return
-		case <-a.Stopping:
+			frames, err := batchFrames(b)
+			if err != nil || s.send(frames) != nil {
+				return
+			}
+		case <-s.stopping:
 			return
 		}
 	}
 }
 
-type writer struct {
-	http.ResponseWriter
-	control *http.ResponseController
+func (s stream) send(frames []byte) error {
+	if err := s.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
+		return err
+	}
+	_, err := s.Write(frames)
+	return err
 }
 
-func (w writer) start(s live.Start) error {
+func startFrames(s live.Start) ([]byte, error) {
 	if s.Resumed {
-		return w.batch(s.Batch)
+		return batchFrames(s.Batch)
 	}
 	data, err := json.Marshal(toPage(s.Orders, s.More))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return w.flush(fmt.Appendf(nil, "retry: 1000\nevent: snapshot\nid: %d\ndata: %s\n\n", s.Mark, data))
+	return fmt.Appendf(nil, "retry: 1000\nevent: snapshot\nid: %d\ndata: %s\n\n", s.Mark, data), nil
 }
 
-func (w writer) batch(b live.Batch) error {
-	// An event without data tells the id alone.
-	frames := fmt.Appendf(nil, "id: %d\n:\n\n", b.Mark)
-	if len(b.Orders) > 0 {
-		frames = frames[:0]
+func batchFrames(b live.Batch) ([]byte, error) {
+	if len(b.Orders) == 0 { // an event without data tells its id alone
+		return fmt.Appendf(nil, "id: %d\n:\n\n", b.Mark), nil
 	}
+	var frames []byte
 	for _, o := range b.Orders {
 		data, err := json.Marshal(toJSON(o))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		frames = fmt.Appendf(frames, "event: order\nid: %d\ndata: %s\n\n", b.Mark, data)
 	}
-	return w.flush(frames)
-}
-
-func (w writer) flush(frames []byte) error {
-	if err := w.control.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
-		return err
-	}
-	if _, err := w.Write(frames); err != nil {
-		return err
-	}
-	return w.control.Flush()
+	return frames, nil
 }
