@@ -32,7 +32,7 @@ type config struct {
 	Database database.Config
 	Broker   broker.Config
 
-	MaxStreams int `env:"MAX_STREAMS" envDefault:"10000" usage:"event streams that may be open at the same time"`
+	MaxStreams int `env:"MAX_STREAMS" envDefault:"6000" usage:"event streams that may be open at the same time"`
 }
 
 // Validate checks every part.
