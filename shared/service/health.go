@@ -29,6 +29,7 @@ type Health struct {
 	mu       sync.Mutex
 	checks   []check
 	stopping atomic.Bool
+	done     chan struct{} // made by whoever needs it first
 }
 
 type check struct {
@@ -45,8 +46,27 @@ func (h *Health) Add(name string, need Need, fn func(context.Context) error) {
 	h.checks = append(h.checks, check{name, need, fn})
 }
 
-// Stopping makes /readyz answer 503 from now on, so that no new work is sent here.
-func (h *Health) Stopping() { h.stopping.Store(true) }
+// Stopping makes /readyz answer 503 from now on, so that no new work is sent here, and
+// closes [Health.Done].
+func (h *Health) Stopping() {
+	done := h.doneChan()
+	if !h.stopping.Swap(true) {
+		close(done)
+	}
+}
+
+// Done is closed when the service begins to stop. An answer without an end of its own,
+// such as an event stream, must end then: the stop waits for every request in hand.
+func (h *Health) Done() <-chan struct{} { return h.doneChan() }
+
+func (h *Health) doneChan() chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.done == nil {
+		h.done = make(chan struct{})
+	}
+	return h.done
+}
 
 // Readiness is the body of /readyz.
 type Readiness struct {
