@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"gozon/shared/contracttest"
 	"gozon/shared/service"
 )
 
@@ -83,7 +84,7 @@ func (s *Service) waitFor(t testing.TB, status string) {
 }
 
 // Call sends a request, with a JSON body when body is not empty, and returns the
-// status and the answer.
+// status and the answer, which must be as the API's contract says.
 func (s *Service) Call(t testing.TB, method, path, body string) (int, string) {
 	t.Helper()
 	status, answer, err := s.call(t.Context(), method, path, body)
@@ -113,7 +114,10 @@ func (s *Service) call(ctx context.Context, method, path, body string) (int, str
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(b), err
+	if err != nil {
+		return 0, "", err
+	}
+	return resp.StatusCode, string(b), contracttest.Verify(req, []byte(body), resp, b)
 }
 
 // Metric is the value of the sample that is written as name in /metrics, labels included.
