@@ -1,6 +1,7 @@
 package contracttest
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -48,9 +49,7 @@ func (x exchange) verify(t *testing.T) error {
 		x.contentType = "application/json; charset=utf-8"
 	}
 	h := http.Header{"Content-Type": {x.contentType}, "X-Request-Id": {"me"}}
-	for name, values := range x.header {
-		h[name] = values
-	}
+	maps.Copy(h, x.header)
 	return Verify(req, []byte(x.body), &http.Response{StatusCode: x.status, Header: h}, []byte(x.answer))
 }
 
