@@ -141,6 +141,7 @@ func servePacked(contentType string, packed []byte) gin.HandlerFunc {
 }
 
 func header(c *gin.Context, contentType, tag string) {
+	c.Request.Header.Del("Range") // the files are small, and a range that cannot be would be one failure more
 	c.Header("Content-Type", contentType)
 	c.Header("ETag", tag)
 	c.Header("Cache-Control", "no-cache")
