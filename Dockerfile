@@ -37,6 +37,7 @@ ENTRYPOINT ["/payments"]
 
 FROM scratch AS gateway
 COPY --from=build /out/gateway /gateway
+COPY docs/openapi.yaml /openapi.yaml
 USER 65532:65532
 EXPOSE 8080 9090
 ENTRYPOINT ["/gateway"]

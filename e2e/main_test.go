@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gozon/e2e/stack"
+	"gozon/shared/contracttest"
 )
 
 var shop *stack.Stack
@@ -86,6 +87,9 @@ func call(t *testing.T, method, url, contentType, body string) answer {
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
+	if req.URL.Path != "/" { // the page is no part of the API; all else is held to its contract
+		contracttest.Check(t, req, []byte(body), resp, b)
+	}
 	return answer{resp.StatusCode, resp.Header, string(b)}
 }
 

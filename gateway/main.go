@@ -9,7 +9,9 @@
 //	no replica can be connected to       502, safe to try again
 //	broken after the request was sent    GET, HEAD: another replica is tried once; others: 502, outcome unknown
 //	no answer in time                    504, outcome unknown
+//	broken in the middle of an answer    the answer to the client is cut off as well: it never looks complete
 //	the client goes away                 the request to the service is cancelled
+//	the gateway stops                    requests in hand finish, event streams end at once
 package main
 
 import (
@@ -18,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"time"
 
 	"gozon/shared/service"
@@ -28,6 +31,7 @@ type config struct {
 	Routes          routes        `env:"ROUTES,notEmpty" usage:"prefix=service URL, comma separated: /orders=http://orders:8080,/accounts=http://payments:8080"`
 	UpstreamTimeout time.Duration `env:"UPSTREAM_TIMEOUT" envDefault:"10s" usage:"how long a service may take to begin its answer"`
 	MaxBodyBytes    int64         `env:"MAX_BODY_BYTES" envDefault:"65536" usage:"largest request body, in bytes"`
+	OpenAPIFile     string        `env:"OPENAPI_FILE" envDefault:"/openapi.yaml" usage:"the API's contract, which /openapi.yaml and /docs show"`
 	ResolveEvery    time.Duration `env:"RESOLVE_EVERY" envDefault:"2s" usage:"how often the replicas of a service are looked up"`
 }
 
@@ -54,6 +58,10 @@ func main() {
 }
 
 func serve(ctx context.Context, cfg config, log *slog.Logger) error {
+	contract, err := os.ReadFile(cfg.OpenAPIFile)
+	if err != nil {
+		return fmt.Errorf("OPENAPI_FILE: %w", err)
+	}
 	api, err := service.Listen(ctx, cfg.Service.HTTPAddr)
 	if err != nil {
 		return err
@@ -64,12 +72,15 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	}
 	reg, health := service.NewRegistry(), &service.Health{}
 	engine := service.NewEngine(log, reg, health)
+	if err := registerDocs(engine, contract); err != nil {
+		return errors.Join(err, api.Close(), metrics.Close())
+	}
 	observed := newMetrics(reg)
 	parts := []service.Part{service.ServeMetrics(metrics, reg)}
 	for _, r := range cfg.Routes {
 		up := newUpstream(r.target, net.DefaultResolver.LookupNetIP, observed)
 		health.Add(up.name, service.Degrading, up.ready)
-		register(engine, r, newProxy(up, cfg.UpstreamTimeout, log, observed), cfg.MaxBodyBytes)
+		register(engine, r, newProxy(up, cfg.UpstreamTimeout, health.Done(), log, observed), cfg.MaxBodyBytes)
 		parts = append(parts, service.Part{Name: "resolver of " + up.name, Run: func(ctx context.Context) error {
 			return up.run(ctx, cfg.ResolveEvery, log)
 		}})

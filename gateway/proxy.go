@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"log/slog"
+	"mime"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -17,6 +18,10 @@ import (
 
 // statusClientGone is what is counted for a client that did not wait (nginx's 499).
 const statusClientGone = 499
+
+// keepAlive finds a replica whose machine is gone within half a minute; of one that
+// crashed the kernel tells at once.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
 
 type metrics struct {
 	retries  *prometheus.CounterVec
@@ -41,8 +46,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 }
 
 // newProxy passes requests on to a service. An answer of unknown length, such as an
-// event stream, passes through unbuffered.
-func newProxy(u *upstream, timeout time.Duration, log *slog.Logger, m *metrics) *httputil.ReverseProxy {
+// event stream, passes through unbuffered; event streams end when done is closed.
+func newProxy(u *upstream, timeout time.Duration, done <-chan struct{}, log *slog.Logger, m *metrics) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", u.name
@@ -50,7 +55,7 @@ func newProxy(u *upstream, timeout time.Duration, log *slog.Logger, m *metrics) 
 			r.SetXForwarded()
 		},
 		Transport: &balancer{upstream: u, metrics: m, next: &http.Transport{
-			DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
+			DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAliveConfig: keepAlive}).DialContext,
 			MaxIdleConns:          0, // no limit in all, so that services do not take connections from each other
 			MaxIdleConnsPerHost:   512,
 			IdleConnTimeout:       time.Minute, // shorter than the services keep theirs
@@ -61,6 +66,9 @@ func newProxy(u *upstream, timeout time.Duration, log *slog.Logger, m *metrics) 
 		ErrorLog:   slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		ModifyResponse: func(r *http.Response) error {
 			r.Header.Del(service.RequestIDHeader) // it is in the answer already
+			if mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); mediaType == "text/event-stream" {
+				r.Body = endAtStop(r.Body, done)
+			}
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {

@@ -13,10 +13,6 @@ import (
 // ContentType of every problem document.
 const ContentType = "application/problem+json"
 
-// typeBase makes a type a relative reference: it is stable at whatever host the
-// shop is reached.
-const typeBase = "/problems/"
-
 // Problem is an RFC 9457 problem document.
 //
 //nolint:errname // the name that the RFC gives it
@@ -30,7 +26,7 @@ type Problem struct {
 }
 
 // Field is what is wrong with one field of the request's body (pointer is a JSON
-// Pointer, RFC 6901) or with one query or path parameter (parameter).
+// Pointer, RFC 6901) or with one path, query or header parameter (parameter).
 type Field struct {
 	Pointer   string `json:"pointer,omitempty"`
 	Parameter string `json:"parameter,omitempty"`
@@ -40,89 +36,91 @@ type Field struct {
 // Error makes a Problem an error, so that a decoder can return one.
 func (p *Problem) Error() string { return p.Title + ": " + p.Detail }
 
-func newProblem(status int, name, title, detail string) *Problem {
-	return &Problem{Type: typeBase + name, Title: title, Status: status, Detail: detail}
+func newProblem(t Type, detail string) *Problem {
+	return &Problem{Type: t.URI(), Title: t.Title, Status: t.Statuses[0], Detail: detail}
 }
 
 // Malformed says that the request cannot be read at all (400).
 func Malformed(detail string) *Problem {
-	return newProblem(http.StatusBadRequest, "malformed-request", "Malformed request", detail)
+	return newProblem(malformedRequest, detail)
 }
 
 // Invalid says that the request reads well but says something that cannot be (422).
 func Invalid(fields ...Field) *Problem {
-	p := newProblem(http.StatusUnprocessableEntity, "invalid-request", "Invalid request", "one or more fields are not acceptable")
+	p := newProblem(invalidRequest, "one or more fields are not acceptable")
 	p.Errors = fields
 	return p
 }
 
 // InvalidParameter says that a path or query parameter is not acceptable (400).
 func InvalidParameter(name, detail string) *Problem {
-	p := newProblem(http.StatusBadRequest, "invalid-parameter", "Invalid parameter", name+" "+detail)
+	p := newProblem(invalidParameter, name+" "+detail)
 	p.Errors = []Field{{Parameter: name, Detail: detail}}
 	return p
 }
 
 // NotFound says that there is no such thing (404).
 func NotFound(detail string) *Problem {
-	return newProblem(http.StatusNotFound, "not-found", "Not found", detail)
+	return newProblem(notFound, detail)
 }
 
 // MethodNotAllowed says that the path exists, the method does not (405).
 func MethodNotAllowed(detail string) *Problem {
-	return newProblem(http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed", detail)
+	return newProblem(methodNotAllowed, detail)
 }
 
 // NotCancellable says that the order has ended in a way that a cancellation cannot change (409).
 func NotCancellable(detail string) *Problem {
-	return newProblem(http.StatusConflict, "not-cancellable", "Not cancellable", detail)
+	return newProblem(notCancellable, detail)
 }
 
 // RequestInFlight says that the first request with this Idempotency-Key is not answered yet (409).
 func RequestInFlight() *Problem {
-	return newProblem(http.StatusConflict, "request-in-flight", "Request in flight", "the first request with this Idempotency-Key is still being answered; try again in a moment")
+	return newProblem(requestInFlight, "the first request with this Idempotency-Key is still being answered; try again in a moment")
 }
 
 // KeyReused says that the Idempotency-Key was used for another request before (422).
 func KeyReused() *Problem {
-	return newProblem(http.StatusUnprocessableEntity, "idempotency-key-reused", "Idempotency-Key reused", "this Idempotency-Key was used for another request; choose a new one")
+	return newProblem(idempotencyKeyReused, "this Idempotency-Key was used for another request; choose a new one")
 }
 
 // TooLarge says that the body is larger than the shop takes (413).
 func TooLarge(detail string) *Problem {
-	return newProblem(http.StatusRequestEntityTooLarge, "body-too-large", "Body too large", detail)
+	return newProblem(bodyTooLarge, detail)
 }
 
 // UnsupportedMediaType says that the body is not JSON (415).
 func UnsupportedMediaType(detail string) *Problem {
-	return newProblem(http.StatusUnsupportedMediaType, "unsupported-media-type", "Unsupported media type", detail)
+	return newProblem(unsupportedMediaType, detail)
 }
 
 // Internal says that the shop is at fault; how stands in the log, never here (500).
 func Internal() *Problem {
-	return newProblem(http.StatusInternalServerError, "internal", "Internal error", "the shop failed to answer; the fault is logged under this request's id")
+	return newProblem(internal, "the shop failed to answer; the fault is logged under this request's id")
 }
 
 // BadGateway says that the service behind could not be reached (502).
 func BadGateway(detail string) *Problem {
-	return newProblem(http.StatusBadGateway, "upstream-unavailable", "Service unavailable", detail)
+	return newProblem(upstreamUnavailable, detail)
 }
 
 // Unavailable says that nothing was done, and it is safe to try again (503).
 func Unavailable(detail string) *Problem {
-	return newProblem(http.StatusServiceUnavailable, "unavailable", "Temporarily unavailable", detail)
+	return newProblem(unavailable, detail)
 }
 
 // OutcomeUnknown says that the answer did not come in time, so what the request asked for
 // may or may not have been done (504).
 func OutcomeUnknown(detail string) *Problem {
-	return newProblem(http.StatusGatewayTimeout, "outcome-unknown", "Outcome unknown", detail)
+	return newProblem(outcomeUnknown, detail)
 }
 
 // BadGatewayUnknown says that the service behind broke off after the request was sent, so
 // what it asked for may or may not have been done (502).
 func BadGatewayUnknown(detail string) *Problem {
-	return newProblem(http.StatusBadGateway, "outcome-unknown", "Outcome unknown", detail)
+	p := newProblem(outcomeUnknown, detail)
+	p.Status = http.StatusBadGateway
+	return p
 }
 
 // Write answers c with p and ends its handler chain.
@@ -142,7 +140,7 @@ func WriteTo(w gin.ResponseWriter, p *Problem) {
 	if err != nil {
 		panic(err) // a struct of strings and an int always encodes
 	}
-	if q.Status == http.StatusServiceUnavailable || q.Type == typeBase+"request-in-flight" {
+	if q.Status == http.StatusServiceUnavailable || q.Type == requestInFlight.URI() {
 		w.Header().Set("Retry-After", "1")
 	}
 	w.Header().Set("Content-Type", ContentType)

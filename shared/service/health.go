@@ -29,7 +29,7 @@ type Health struct {
 	mu       sync.Mutex
 	checks   []check
 	stopping atomic.Bool
-	done     chan struct{} // made by the first who wants it
+	done     chan struct{} // made by whoever needs it first
 }
 
 type check struct {
@@ -47,19 +47,19 @@ func (h *Health) Add(name string, need Need, fn func(context.Context) error) {
 }
 
 // Stopping makes /readyz answer 503 from now on, so that no new work is sent here, and
-// closes Done.
+// closes [Health.Done].
 func (h *Health) Stopping() {
-	done := h.channel()
-	if h.stopping.CompareAndSwap(false, true) {
+	done := h.doneChan()
+	if !h.stopping.Swap(true) {
 		close(done)
 	}
 }
 
-// Done is closed when the service stops: what would never end by itself, such as a
-// stream, ends then.
-func (h *Health) Done() <-chan struct{} { return h.channel() }
+// Done is closed when the service begins to stop. An answer without an end of its own,
+// such as an event stream, must end then: the stop waits for every request in hand.
+func (h *Health) Done() <-chan struct{} { return h.doneChan() }
 
-func (h *Health) channel() chan struct{} {
+func (h *Health) doneChan() chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.done == nil {

@@ -42,10 +42,7 @@ func NewEngine(log *slog.Logger, reg prometheus.Registerer, health *Health) *gin
 	if err := e.SetTrustedProxies(nil); err != nil {
 		panic(err) // nil is always valid
 	}
-	e.Use(observe(log, reg), gin.CustomRecoveryWithWriter(nil, func(c *gin.Context, cause any) {
-		log.ErrorContext(c.Request.Context(), "panic", "cause", cause)
-		problem.Write(c, problem.Internal())
-	}))
+	e.Use(observe(log, reg), recovery(log))
 	e.NoRoute(func(c *gin.Context) { problem.Write(c, problem.NotFound("there is nothing at this path")) })
 	e.NoMethod(func(c *gin.Context) {
 		// gin has set Allow.
@@ -79,25 +76,49 @@ func observe(log *slog.Logger, reg prometheus.Registerer) gin.HandlerFunc {
 		c.Writer.Header().Set(RequestIDHeader, id)
 		c.Request = c.Request.WithContext(WithLogAttrs(c.Request.Context(), slog.String("request_id", id)))
 
+		defer func() { // also for an answer that is cut off by a panic
+			took, status := time.Since(start), c.Writer.Status()
+			route := c.FullPath()
+			if route == "" {
+				route = "none" // the path of a stranger must not become a label
+			}
+			seconds.WithLabelValues(route, methodLabel(c.Request.Method), strconv.Itoa(status)).Observe(took.Seconds())
+			level := slog.LevelDebug
+			if status >= http.StatusInternalServerError {
+				level = slog.LevelWarn
+			} else if status >= http.StatusBadRequest {
+				level = slog.LevelInfo
+			}
+			if ctx := c.Request.Context(); log.Enabled(ctx, level) {
+				log.LogAttrs(ctx, level, "request",
+					slog.String("method", c.Request.Method), slog.String("path", c.Request.URL.Path),
+					slog.Int("status", status), slog.Float64("seconds", took.Seconds()))
+			}
+		}()
 		c.Next()
+	}
+}
 
-		took, status := time.Since(start), c.Writer.Status()
-		route := c.FullPath()
-		if route == "" {
-			route = "none" // the path of a stranger must not become a label
-		}
-		seconds.WithLabelValues(route, methodLabel(c.Request.Method), strconv.Itoa(status)).Observe(took.Seconds())
-		level := slog.LevelDebug
-		if status >= http.StatusInternalServerError {
-			level = slog.LevelWarn
-		} else if status >= http.StatusBadRequest {
-			level = slog.LevelInfo
-		}
-		if ctx := c.Request.Context(); log.Enabled(ctx, level) {
-			log.LogAttrs(ctx, level, "request",
-				slog.String("method", c.Request.Method), slog.String("path", c.Request.URL.Path),
-				slog.Int("status", status), slog.Float64("seconds", took.Seconds()))
-		}
+// recovery answers a panic with 500. An answer that has begun is cut off instead, by a
+// panic that the server knows and does not log: gin's own recovery would let it end as
+// if it were complete.
+func recovery(log *slog.Logger) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		defer func() {
+			cause := recover()
+			if cause == nil {
+				return
+			}
+			if cause != http.ErrAbortHandler { //nolint:errorlint // it is panicked as it is
+				log.ErrorContext(c.Request.Context(), "panic", "cause", cause)
+				if !c.Writer.Written() {
+					problem.Write(c, problem.Internal())
+					return
+				}
+			}
+			panic(http.ErrAbortHandler)
+		}()
+		c.Next()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -158,6 +159,33 @@ func TestEngine(t *testing.T) {
 	require.Contains(t, log.String(), `"request_id"`)
 }
 
+// An answer that breaks off must look broken to its reader, whoever cut it.
+func TestAnswerThatBreaksOffIsCut(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	url, stop := serving(t, &log, &service.Health{}, func(e *gin.Engine) {
+		for path, cause := range map[string]any{"/aborted": http.ErrAbortHandler, "/panic": "ouch"} {
+			e.GET(path, func(c *gin.Context) {
+				c.String(http.StatusOK, "half an ")
+				c.Writer.Flush()
+				panic(cause)
+			})
+		}
+	})
+	for _, path := range []string{"/aborted", "/panic"} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+path, http.NoBody)
+		require.NoError(t, err)
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		require.NoError(t, err)
+		body, err := io.ReadAll(resp.Body)
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF, path)
+		require.Equal(t, "half an ", string(body))
+		require.NoError(t, resp.Body.Close())
+	}
+	require.NoError(t, stop())
+	require.Equal(t, 1, strings.Count(log.String(), `"msg":"panic"`), "an abort is no panic")
+}
+
 func TestReadiness(t *testing.T) {
 	t.Parallel()
 	health := &service.Health{}
@@ -177,6 +205,23 @@ func TestReadiness(t *testing.T) {
 	health.Stopping()
 	_, body = health.Ready(t.Context())
 	require.Equal(t, "stopping", body.Status)
+}
+
+func TestDoneClosesWhenTheStopBegins(t *testing.T) {
+	t.Parallel()
+	var health service.Health
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() { <-health.Done() })
+	}
+	select {
+	case <-health.Done():
+		t.Fatal("closed too early")
+	default:
+	}
+	health.Stopping()
+	health.Stopping() // a second time changes nothing
+	wg.Wait()
 }
 
 func TestStopLetsARequestInHandFinish(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"gozon/shared/contracttest"
 	"gozon/shared/service"
 )
 
@@ -93,7 +94,7 @@ type Answer struct {
 }
 
 // Send sends a request, with a JSON body when body is not empty, and with the given
-// header: names and values in turn.
+// header: names and values in turn. The answer must be as the API's contract says.
 func (s *Service) Send(t testing.TB, method, path, body string, header ...string) Answer {
 	t.Helper()
 	a, err := s.send(t.Context(), method, path, body, header...)
@@ -133,7 +134,10 @@ func (s *Service) send(ctx context.Context, method, path, body string, header ..
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	return Answer{resp.StatusCode, resp.Header, string(b)}, err
+	if err != nil {
+		return Answer{}, err
+	}
+	return Answer{resp.StatusCode, resp.Header, string(b)}, contracttest.Verify(req, []byte(body), resp, b)
 }
 
 // Metric is the value of the sample that is written as name in /metrics, labels included.

@@ -1,0 +1,3 @@
+// Package generated holds programs that use a client which is generated from the API's
+// contract when the tests run; none of it is committed. See TestGeneratedClient.
+package generated

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"io"
+	"io/fs"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/swaggest/swgui/v5/static"
+
+	"gozon/shared/problem"
+	"gozon/shared/service"
+)
+
+//go:embed pages
+var pages embed.FS
+
+const (
+	htmlType = "text/html; charset=utf-8"
+	cssType  = "text/css; charset=utf-8"
+	jsType   = "text/javascript; charset=utf-8"
+
+	// The pages load from this shop alone and have nothing inline.
+	pageCSP = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	// Swagger UI also runs its script, calls the shop, and brings its icons in its style sheet.
+	docsCSP = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+// registerDocs serves the contract, a page to read and try it with, and a page for
+// each type of problem. All of it works offline.
+func registerDocs(e gin.IRoutes, contract []byte) error {
+	service.Handle(e, http.MethodGet, "/openapi.yaml", document{"application/yaml", "", contract}.serve())
+
+	for _, p := range []struct{ path, file, contentType, csp string }{
+		{"/docs", "docs.html", htmlType, docsCSP},
+		{"/docs/docs.js", "docs.js", jsType, ""},
+		{"/docs/problems.css", "problems.css", cssType, ""},
+	} {
+		body, err := pages.ReadFile("pages/" + p.file)
+		if err != nil {
+			return fmt.Errorf("page %s: %w", p.file, err)
+		}
+		service.Handle(e, http.MethodGet, p.path, document{p.contentType, p.csp, body}.serve())
+	}
+	for file, contentType := range map[string]string{"swagger-ui-bundle.js": jsType, "swagger-ui.css": cssType} {
+		packed, err := fs.ReadFile(static.FS, file+".gz")
+		if err != nil {
+			return fmt.Errorf("swagger ui: %w", err)
+		}
+		service.Handle(e, http.MethodGet, "/docs/"+file, servePacked(contentType, packed))
+	}
+	icon, err := fs.ReadFile(static.FS, "favicon-32x32.png")
+	if err != nil {
+		return fmt.Errorf("swagger ui: %w", err)
+	}
+	service.Handle(e, http.MethodGet, "/docs/favicon-32x32.png", document{"image/png", "", icon}.serve())
+	return registerProblems(e)
+}
+
+func registerProblems(e gin.IRoutes) error {
+	tmpl, err := template.ParseFS(pages, "pages/problems.html")
+	if err != nil {
+		return fmt.Errorf("page of problems: %w", err)
+	}
+	render := func(name string, data any) (gin.HandlerFunc, error) {
+		var b bytes.Buffer
+		if err := tmpl.ExecuteTemplate(&b, name, data); err != nil {
+			return nil, fmt.Errorf("page of problems: %w", err)
+		}
+		return document{htmlType, pageCSP, b.Bytes()}.serve(), nil
+	}
+	list, err := render("list", problem.Types())
+	if err != nil {
+		return err
+	}
+	service.Handle(e, http.MethodGet, "/problems", list)
+	one := map[string]gin.HandlerFunc{}
+	for _, t := range problem.Types() {
+		if one[t.Name], err = render("one", t); err != nil {
+			return err
+		}
+	}
+	service.Handle(e, http.MethodGet, "/problems/:name", func(c *gin.Context) {
+		serve, ok := one[c.Param("name")]
+		if !ok {
+			problem.Write(c, problem.NotFound("there is no problem of this type"))
+			return
+		}
+		serve(c)
+	})
+	return nil
+}
+
+// document is a file that changes only with the program: browsers keep it, and ask by
+// its ETag whether it is still the same.
+type document struct {
+	contentType, csp string
+	body             []byte
+}
+
+func (d document) serve() gin.HandlerFunc {
+	tag := etag(d.body)
+	return func(c *gin.Context) {
+		header(c, d.contentType, tag)
+		if d.csp != "" {
+			c.Header("Content-Security-Policy", d.csp)
+		}
+		http.ServeContent(c.Writer, c.Request, "", time.Time{}, bytes.NewReader(d.body))
+	}
+}
+
+// servePacked serves what is kept as gzip.
+func servePacked(contentType string, packed []byte) gin.HandlerFunc {
+	tag := etag(packed)
+	return func(c *gin.Context) {
+		header(c, contentType, tag)
+		c.Header("Vary", "Accept-Encoding")
+		if strings.Contains(c.GetHeader("Accept-Encoding"), "gzip") {
+			c.Header("Content-Encoding", "gzip")
+			http.ServeContent(c.Writer, c.Request, "", time.Time{}, bytes.NewReader(packed))
+			return
+		}
+		c.Header("ETag", "") // it names the packed form
+		plain, err := gzip.NewReader(bytes.NewReader(packed))
+		if err == nil {
+			_, err = io.Copy(c.Writer, plain) //nolint:gosec // what is unpacked is a file of this program
+		}
+		if err != nil {
+			_ = c.Error(err) // the client went away: the packed file itself is tested
+		}
+	}
+}
+
+func header(c *gin.Context, contentType, tag string) {
+	c.Request.Header.Del("Range") // the files are small, and a range that cannot be would be one failure more
+	c.Header("Content-Type", contentType)
+	c.Header("ETag", tag)
+	c.Header("Cache-Control", "no-cache")
+	c.Header("X-Content-Type-Options", "nosniff")
+}
+
+func etag(body []byte) string {
+	const length = 8 // bytes: it only has to change with the body
+	sum := sha256.Sum256(body)
+	return `"` + hex.EncodeToString(sum[:length]) + `"`
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"gozon/shared/problem"
+	"gozon/shared/service"
+)
+
+func docs(t *testing.T) (get func(path string, header ...string) (*http.Response, string)) {
+	t.Helper()
+	contract, err := os.ReadFile("../docs/openapi.yaml")
+	require.NoError(t, err)
+	engine := service.NewEngine(discard, service.NewRegistry(), &service.Health{})
+	require.NoError(t, registerDocs(engine, contract))
+	srv := httptest.NewServer(engine)
+	t.Cleanup(srv.Close)
+	return func(path string, header ...string) (*http.Response, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+path, http.NoBody)
+		require.NoError(t, err)
+		req.Header.Set("Accept-Encoding", "identity")
+		for i := 0; i < len(header); i += 2 {
+			req.Header.Set(header[i], header[i+1])
+		}
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp, string(body)
+	}
+}
+
+func TestContractIsServed(t *testing.T) {
+	t.Parallel()
+	get := docs(t)
+	resp, body := get("/openapi.yaml")
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	require.Equal(t, "application/yaml", resp.Header.Get("Content-Type"))
+	require.True(t, strings.HasPrefix(body, "openapi: 3.1"))
+	resp, _ = get("/openapi.yaml/", "If-None-Match", resp.Header.Get("ETag"))
+	require.Equal(t, http.StatusNotModified, resp.StatusCode)
+}
+
+// Whatever the page loads is there, and is no script or style of its own markup.
+func TestDocsPageIsWhole(t *testing.T) {
+	t.Parallel()
+	get := docs(t)
+	resp, page := get("/docs/")
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	require.Contains(t, resp.Header.Get("Content-Security-Policy"), "script-src 'self';")
+	for file, has := range map[string]string{
+		"swagger-ui.css": ".swagger-ui", "swagger-ui-bundle.js": "SwaggerUIBundle", "docs.js": "/openapi.yaml", "favicon-32x32.png": "PNG",
+	} {
+		require.Contains(t, page, `"/docs/`+file+`"`)
+		resp, body := get("/docs/" + file)
+		require.Equal(t, http.StatusOK, resp.StatusCode, file)
+		require.Contains(t, body, has)
+	}
+	resp, packed := get("/docs/swagger-ui-bundle.js", "Accept-Encoding", "gzip, br")
+	require.Equal(t, "gzip", resp.Header.Get("Content-Encoding"))
+	require.Less(t, len(packed), 1<<19)
+	resp, _ = get("/docs/nothing")
+	require.Equal(t, http.StatusNotFound, resp.StatusCode)
+}
+
+func TestEachProblemHasItsPage(t *testing.T) {
+	t.Parallel()
+	get := docs(t)
+	_, list := get("/problems/")
+	for _, kind := range problem.Types() {
+		require.Contains(t, list, `href="`+kind.URI()+`"`)
+		for _, slash := range []string{"", "/"} {
+			resp, page := get(kind.URI() + slash)
+			require.Equal(t, http.StatusOK, resp.StatusCode)
+			require.Equal(t, htmlType, resp.Header.Get("Content-Type"))
+			require.Contains(t, page, kind.Title)
+			require.Contains(t, page, "What to do")
+		}
+	}
+	resp, body := get("/problems/none")
+	require.Equal(t, http.StatusNotFound, resp.StatusCode)
+	require.Equal(t, problem.ContentType, resp.Header.Get("Content-Type"), body)
+}
+
+func TestMissingContractIsAClearError(t *testing.T) {
+	t.Parallel()
+	missing := filepath.Join(t.TempDir(), "openapi.yaml")
+	err := serve(t.Context(), config{OpenAPIFile: missing}, discard)
+	require.ErrorContains(t, err, "OPENAPI_FILE")
+	require.ErrorContains(t, err, missing)
+}
