@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -152,7 +153,7 @@ func TestBatchWithKeysIsOneCommit(t *testing.T) {
 		draft := order.Draft{UserID: 1, Item: "Laptop", Price: 1999}
 		value := ""
 		if i%2 == 0 {
-			value = fmt.Sprint(i)
+			value = strconv.Itoa(i)
 		}
 		key, err := idempotency.NewKey(1, "place", value, draft)
 		require.NoError(t, err)

@@ -123,9 +123,9 @@ func TestStreamIsResumedAtAnotherReplica(t *testing.T) {
 	b := start(t)
 	other := b.another(t).Ready(t)
 	s := follow(t, other, 1, "")
-	_, last := snapshot(t, s)
+	snapshot(t, s)
 	seen := b.place(t, 1, "1")
-	_, last = until(t, s, seen.ID, 1)
+	_, last := until(t, s, seen.ID, 1)
 	other.Stop()
 	s.Ended(t)
 

@@ -6,7 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -198,7 +198,7 @@ func raced(t *testing.T, b *bench) {
 func crossed(t *testing.T, b *bench) {
 	var there, back []request
 	for i := range 100 {
-		r := place(t, fmt.Sprint(i), "x")
+		r := place(t, strconv.Itoa(i), "x")
 		there, back = append(there, r), append([]request{r}, back...)
 	}
 	errs := make([]error, 8)

@@ -90,15 +90,15 @@ type pageJSON struct {
 	NextCursor string      `json:"next_cursor,omitempty"`
 }
 
-func toPage(orders []order.Order, more bool) pageJSON {
-	page := pageJSON{Orders: make([]orderJSON, len(orders))}
-	for i, o := range orders {
-		page.Orders[i] = toJSON(o)
+func toPage(page order.Page) pageJSON {
+	p := pageJSON{Orders: make([]orderJSON, len(page.Orders))}
+	for i, o := range page.Orders {
+		p.Orders[i] = toJSON(o)
 	}
-	if more {
-		page.NextCursor = orders[len(orders)-1].ID.String()
+	if page.More {
+		p.NextCursor = page.Orders[len(page.Orders)-1].ID.String()
 	}
-	return page
+	return p
 }
 
 func (a *API) place(c *gin.Context) {
@@ -205,12 +205,12 @@ func (a *API) list(c *gin.Context) {
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), answerWithin)
 	defer cancel()
-	page, more, err := a.Orders.OrdersOf(ctx, user, before, limit)
+	page, err := a.Orders.OrdersOf(ctx, user, before, limit)
 	if err != nil {
 		a.fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, toPage(page, more))
+	c.JSON(http.StatusOK, toPage(page))
 }
 
 // listed reads whose orders are asked for, and how many at most. When it cannot, it has

@@ -103,9 +103,9 @@ func (s stream) send(frames []byte) error {
 
 func startFrames(s live.Start) ([]byte, error) {
 	if s.Resumed {
-		return batchFrames(s.Batch)
+		return batchFrames(live.Batch{Mark: s.Mark, Orders: s.Missed})
 	}
-	data, err := json.Marshal(toPage(s.Orders, s.More))
+	data, err := json.Marshal(toPage(s.Snapshot))
 	if err != nil {
 		return nil, err
 	}

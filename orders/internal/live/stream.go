@@ -36,12 +36,13 @@ type Stream struct {
 	batches chan Batch
 }
 
-// Start is what a stream begins with: the user's newest orders, or, when it resumes,
-// those that changed meanwhile.
+// Start is what a stream begins with: a snapshot of the user's newest orders, or, when
+// it resumes, those that changed meanwhile.
 type Start struct {
-	Batch
-	Resumed bool
-	More    bool // there are older orders than those of the snapshot
+	Mark     order.Watermark
+	Resumed  bool
+	Missed   []order.Order // when it resumes
+	Snapshot order.Page    // when it does not
 }
 
 // Follow begins a stream; it must be closed. last is the watermark of the last batch
@@ -74,15 +75,14 @@ func (h *Hub) start(ctx context.Context, user int64, last, mark order.Watermark,
 		}
 		if len(orders) <= resumeMax {
 			slices.SortFunc(orders, func(a, b order.Order) int { return slices.Compare(a.ID[:], b.ID[:]) })
-			return Start{Batch: Batch{mark, orders}, Resumed: true}, nil
+			return Start{Mark: mark, Resumed: true, Missed: orders}, nil
 		}
 	}
 	orders, err := h.store.OrdersOf(ctx, user, uuid.Max, limit+1)
 	if err != nil {
 		return Start{}, err
 	}
-	more := len(orders) > limit
-	return Start{Batch: Batch{mark, orders[:min(limit, len(orders))]}, More: more}, nil
+	return Start{Mark: mark, Snapshot: order.PageOf(orders, limit)}, nil
 }
 
 func (h *Hub) open(user int64, from order.Watermark) (*Stream, error) {

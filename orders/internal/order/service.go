@@ -207,17 +207,29 @@ func (s *Service) Order(ctx context.Context, id uuid.UUID) (Order, error) {
 	return s.store.Order(ctx, id)
 }
 
-// OrdersOf returns a page of the user's orders, newest first, and whether there
-// are more. before is the id of the last order of the page before, or uuid.Max.
-func (s *Service) OrdersOf(ctx context.Context, user int64, before uuid.UUID, limit int) (page []Order, more bool, err error) {
-	page, err = s.store.OrdersOf(ctx, user, before, limit+1)
+// Page is a page of a user's orders, newest first.
+type Page struct {
+	Orders []Order
+	More   bool // there are older ones
+}
+
+// OrdersOf returns a page of the user's orders. before is the id of the last order of
+// the page before, or uuid.Max.
+func (s *Service) OrdersOf(ctx context.Context, user int64, before uuid.UUID, limit int) (Page, error) {
+	orders, err := s.store.OrdersOf(ctx, user, before, limit+1)
 	if err != nil {
-		return nil, false, err
+		return Page{}, err
 	}
-	if len(page) > limit {
-		return page[:limit], true, nil
+	return PageOf(orders, limit), nil
+}
+
+// PageOf is the page of the first limit of orders, of which there is one more when there
+// are older ones.
+func PageOf(orders []Order, limit int) Page {
+	if len(orders) > limit {
+		return Page{orders[:limit], true}
 	}
-	return page, false, nil
+	return Page{orders, false}
 }
 
 // now has the precision that the store keeps, so that an answer and a later read agree.

@@ -153,28 +153,46 @@ func TestCancellation(t *testing.T) {
 		balance  money.Amount
 	}{
 		"after the charge": {
-			[]Order{rich, rich.cancelled()}, []Outcome{OutcomeSucceeded, OutcomeRefunded}, StatusRefunded,
-			[]string{events.TypePaymentSucceeded, events.TypePaymentRefunded}, 100,
+			[]Order{rich, rich.cancelled()},
+			[]Outcome{OutcomeSucceeded, OutcomeRefunded},
+			StatusRefunded,
+			[]string{events.TypePaymentSucceeded, events.TypePaymentRefunded},
+			100,
 		},
 		"before the order": {
-			[]Order{rich.cancelled(), rich}, []Outcome{OutcomeVoided, OutcomeReplayed}, StatusVoided,
-			[]string{events.TypePaymentVoided, events.TypePaymentVoided}, 100,
+			[]Order{rich.cancelled(), rich},
+			[]Outcome{OutcomeVoided, OutcomeReplayed},
+			StatusVoided,
+			[]string{events.TypePaymentVoided, events.TypePaymentVoided},
+			100,
 		},
 		"after a refusal": {
-			[]Order{poor, poor.cancelled()}, []Outcome{OutcomeFailed, OutcomeReplayed}, StatusFailed,
-			[]string{events.TypePaymentFailed, events.TypePaymentVoided}, 100,
+			[]Order{poor, poor.cancelled()},
+			[]Outcome{OutcomeFailed, OutcomeReplayed},
+			StatusFailed,
+			[]string{events.TypePaymentFailed, events.TypePaymentVoided},
+			100,
 		},
 		"twice after the charge": {
-			[]Order{rich, rich.cancelled(), rich.cancelled()}, []Outcome{OutcomeSucceeded, OutcomeRefunded, OutcomeReplayed}, StatusRefunded,
-			[]string{events.TypePaymentSucceeded, events.TypePaymentRefunded, events.TypePaymentRefunded}, 100,
+			[]Order{rich, rich.cancelled(), rich.cancelled()},
+			[]Outcome{OutcomeSucceeded, OutcomeRefunded, OutcomeReplayed},
+			StatusRefunded,
+			[]string{events.TypePaymentSucceeded, events.TypePaymentRefunded, events.TypePaymentRefunded},
+			100,
 		},
 		"twice before the order, which comes twice": {
-			[]Order{rich.cancelled(), rich.cancelled(), rich, rich.again()}, []Outcome{OutcomeVoided, OutcomeReplayed, OutcomeReplayed, OutcomeReplayed}, StatusVoided,
-			[]string{events.TypePaymentVoided, events.TypePaymentVoided, events.TypePaymentVoided, events.TypePaymentVoided}, 100,
+			[]Order{rich.cancelled(), rich.cancelled(), rich, rich.again()},
+			[]Outcome{OutcomeVoided, OutcomeReplayed, OutcomeReplayed, OutcomeReplayed},
+			StatusVoided,
+			[]string{events.TypePaymentVoided, events.TypePaymentVoided, events.TypePaymentVoided, events.TypePaymentVoided},
+			100,
 		},
 		"the order again after its refund": {
-			[]Order{rich, rich.cancelled(), rich.again()}, []Outcome{OutcomeSucceeded, OutcomeRefunded, OutcomeReplayed}, StatusRefunded,
-			[]string{events.TypePaymentSucceeded, events.TypePaymentRefunded, events.TypePaymentRefunded}, 100,
+			[]Order{rich, rich.cancelled(), rich.again()},
+			[]Outcome{OutcomeSucceeded, OutcomeRefunded, OutcomeReplayed},
+			StatusRefunded,
+			[]string{events.TypePaymentSucceeded, events.TypePaymentRefunded, events.TypePaymentRefunded},
+			100,
 		},
 	} {
 		for _, one := range []bool{true, false} {
