@@ -75,12 +75,16 @@ func (a answer) decode(t *testing.T, v any) {
 	require.NoError(t, json.Unmarshal([]byte(a.body), v), a.body)
 }
 
-func call(t *testing.T, method, url, contentType, body string) answer {
+// call sends a request with more header, names and values in turn.
+func call(t *testing.T, method, url, contentType, body string, header ...string) answer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	require.NoError(t, err)
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
 	}
 	resp, err := client.Do(req)
 	require.NoError(t, err)
@@ -98,6 +102,11 @@ func post(t *testing.T, url, body string) answer {
 	return call(t, http.MethodPost, url, "application/json", body)
 }
 
+func postOnce(t *testing.T, url, key, body string) answer {
+	t.Helper()
+	return call(t, http.MethodPost, url, "application/json", body, "Idempotency-Key", key)
+}
+
 func get(t *testing.T, url string) answer {
 	t.Helper()
 	return call(t, http.MethodGet, url, "", "")
@@ -111,6 +120,15 @@ type order struct {
 	Status       string
 	CancelReason string `json:"cancel_reason"`
 	Version      int
+	Timeline     []struct{ Step string }
+}
+
+func (o order) steps() []string {
+	var names []string
+	for _, s := range o.Timeline {
+		names = append(names, s.Step)
+	}
+	return names
 }
 
 func place(t *testing.T, door string, user int64, price string) order {
@@ -132,6 +150,17 @@ func settled(t *testing.T, door, id string) order {
 	require.Eventually(t, func() bool {
 		get(t, door+"/orders/"+id).decode(t, &o)
 		return o.Status != "NEW"
+	}, 60*time.Second, 50*time.Millisecond)
+	return o
+}
+
+// ended waits until the order has its final status after a cancellation.
+func ended(t *testing.T, door, id string) order {
+	t.Helper()
+	var o order
+	require.Eventually(t, func() bool {
+		get(t, door+"/orders/"+id).decode(t, &o)
+		return o.Status == "CANCELLED"
 	}, 60*time.Second, 50*time.Millisecond)
 	return o
 }

@@ -115,7 +115,7 @@ func figure(w io.Writer, name string, ratios []float64, what string) {
 func reachable(ctx context.Context, ip string) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	status, _, err := load.NewClient("http://"+ip+":8080", 1).Post(ctx, "/", nil)
+	status, _, err := load.NewClient("http://"+ip+":8080", 1).Post(ctx, "/", "", nil)
 	return err == nil && status != 0
 }
 

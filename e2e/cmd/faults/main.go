@@ -1,7 +1,8 @@
-// Command faults starts a shop of its own, sends it a stream of orders and meanwhile
-// kills one process after the other as a crash would: orders, payments, the gateway,
-// the broker, the database, again and again. No hand helps the shop. In the end every
-// accepted order must be there with a final status and the money must be exact to the
+// Command faults starts a shop of its own, sends it a stream of orders and cancellations,
+// each again with its key until it is answered, and meanwhile kills one process after the
+// other as a crash would: orders, payments, the gateway, the broker, the database, again
+// and again. No hand helps the shop. In the end every order must be there once with a
+// final status, those that were cancelled be cancelled, and the money be exact to the
 // kopek.
 package main
 
@@ -72,8 +73,9 @@ func run(ctx context.Context, orders int, every time.Duration, scale int, log io
 	if err != nil {
 		return err
 	}
-	accepted := placed.Accepted()
-	fmt.Fprintf(out, "%d orders accepted and %d not accepted in %.0f s, kills: %v\n", len(accepted), placed.Failed.Load(), time.Since(start).Seconds(), killed)
+	accepted, cancelled := placed.Accepted(), placed.Cancelled()
+	fmt.Fprintf(out, "%d orders accepted and %d cancelled, %d requests sent again with their keys, in %.0f s, kills: %v\n",
+		len(accepted), len(cancelled), placed.Repeated.Load(), time.Since(start).Seconds(), killed)
 
 	took, err := settled(ctx, s)
 	if err != nil {
@@ -84,7 +86,7 @@ func run(ctx context.Context, orders int, every time.Duration, scale int, log io
 		return err
 	}
 	fmt.Fprintf(out, "all are terminal %.1f s after the last order:\n%s\n", took.Seconds(), counts)
-	wrong, err := s.Audit(ctx, accepted)
+	wrong, err := s.Audit(ctx, accepted, cancelled)
 	if err != nil {
 		return err
 	}
@@ -94,7 +96,7 @@ func run(ctx context.Context, orders int, every time.Duration, scale int, log io
 	if len(wrong) > 0 {
 		return errors.New("the audit failed")
 	}
-	fmt.Fprintln(out, "audit: no accepted order is lost, none was charged twice, the money is exact")
+	fmt.Fprintln(out, "audit: no accepted order is lost, none was placed, charged or refunded twice, the money is exact")
 	return nil
 }
 
@@ -124,7 +126,7 @@ func crash(ctx context.Context, s *stack.Stack, every time.Duration, out io.Writ
 	}
 }
 
-// settled waits, without a hand on anything, until no order is NEW and no event waits.
+// settled waits, without a hand on anything, until every order has its end and no event waits.
 func settled(ctx context.Context, s *stack.Stack) (time.Duration, error) {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, settle)
@@ -132,7 +134,7 @@ func settled(ctx context.Context, s *stack.Stack) (time.Duration, error) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		left, err := s.SQL(ctx, `SELECT (SELECT count(*) FROM orders.orders WHERE status = 'NEW') + (SELECT count(*) FROM orders.outbox) + (SELECT count(*) FROM payments.outbox)`)
+		left, err := s.SQL(ctx, `SELECT (SELECT count(*) FROM orders.orders WHERE status IN ('NEW', 'CANCELLING')) + (SELECT count(*) FROM orders.outbox) + (SELECT count(*) FROM payments.outbox)`)
 		if err == nil && left == "0" {
 			return time.Since(start), nil
 		}
