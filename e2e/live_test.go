@@ -19,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"gozon/e2e/stack"
 	"gozon/shared/servicetest"
 )
 
@@ -172,12 +173,15 @@ func TestStreamsSurviveTheDeathOfReplicas(t *testing.T) { //nolint:paralleltest 
 
 	var ids []string
 	for i := range 3 {
-		replicas, err := shop.Containers(t.Context(), "orders")
-		require.NoError(t, err)
-		require.NotEmpty(t, replicas)
+		var replicas []stack.Container
+		require.Eventually(t, func() bool { // the one that died before is back
+			var err error
+			replicas, err = shop.Containers(t.Context(), "orders")
+			return err == nil && len(replicas) == 3
+		}, 30*time.Second, 100*time.Millisecond)
 		for j := range orders {
 			if j == orders/2 {
-				require.NoError(t, shop.Crash(t.Context(), replicas[i%len(replicas)]))
+				require.NoError(t, shop.Crash(t.Context(), replicas[i]))
 			}
 			key := fmt.Sprintf("%d-%d-%d", user, i, j)
 			require.Eventually(t, func() bool {
