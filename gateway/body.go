@@ -2,8 +2,12 @@ package main
 
 import (
 	"io"
+	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
 )
 
 // counted is the body of an answer; until it is closed the request is in hand.
@@ -55,6 +59,28 @@ func (s *untilStop) Read(p []byte) (int, error) {
 func (s *untilStop) Close() error {
 	s.once.Do(func() { close(s.closed) })
 	return s.ReadCloser.Close()
+}
+
+// streamWithin is how long the client of an event stream may take to read what it is sent.
+const streamWithin = 10 * time.Second
+
+// impatient cuts off the client of an event stream that does not read: the service has
+// cut off its own side by then, and a write without a deadline could wait for ever, and
+// a stop of the gateway with it.
+type impatient struct{ gin.ResponseWriter }
+
+// Write implements io.Writer.
+func (w impatient) Write(b []byte) (int, error) {
+	w.hurry()
+	return w.ResponseWriter.Write(b)
+}
+
+// hurry bounds what is written from now on. A connection that knows no deadline is one
+// that is gone.
+func (w impatient) hurry() {
+	if isStream(w.Header()) {
+		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(streamWithin))
+	}
 }
 
 // bufferPool implements httputil.BufferPool.

@@ -66,8 +66,9 @@ func newProxy(u *upstream, timeout time.Duration, done <-chan struct{}, log *slo
 		ErrorLog:   slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		ModifyResponse: func(r *http.Response) error {
 			r.Header.Del(service.RequestIDHeader) // it is in the answer already
-			if mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); mediaType == "text/event-stream" {
+			if isStream(r.Header) {
 				r.Body = endAtStop(r.Body, done)
+				r.Header.Set("Connection", "close") // its deadlines are of no use to another request
 			}
 			return nil
 		},
@@ -99,6 +100,12 @@ func answerFailure(w http.ResponseWriter, r *http.Request, err error, u *upstrea
 	default:
 		fail("broken", problem.BadGatewayUnknown("the service broke off; it is not known whether this was done"))
 	}
+}
+
+// isStream reports whether an answer is an event stream, which has no end of its own.
+func isStream(h http.Header) bool {
+	mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	return err == nil && mediaType == "text/event-stream"
 }
 
 func safe(method string) bool { return method == http.MethodGet || method == http.MethodHead }
@@ -135,6 +142,10 @@ func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 		rep.inFlight.Add(1)
 		resp, err := b.next.RoundTrip(r)
 		if err == nil {
+			if isStream(resp.Header) { // it stays for hours: as a request in hand it would count against its replica all the while
+				rep.inFlight.Add(-1)
+				return resp, nil
+			}
 			resp.Body = &counted{ReadCloser: resp.Body, replica: rep}
 			return resp, nil
 		}

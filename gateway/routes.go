@@ -53,7 +53,9 @@ func register(e gin.IRoutes, r route, h http.Handler, maxBody int64) {
 		if !readBody(c, maxBody) {
 			return
 		}
-		h.ServeHTTP(c.Writer, c.Request)
+		w := impatient{c.Writer}
+		defer w.hurry() // for the end of the answer
+		h.ServeHTTP(w, c.Request)
 	}
 	e.Any(r.prefix, handle)
 	e.Any(r.prefix+"/*rest", handle)

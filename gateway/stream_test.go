@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -126,4 +128,45 @@ func TestLostReplicaEndsItsStreams(t *testing.T) {
 	b.stop()
 	_, err := io.ReadAll(rest)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+}
+
+// A client that does not read is cut off, and a stop does not wait for it.
+func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
+	t.Parallel()
+	gone := make(chan struct{})
+	g := start(t, time.Minute, serveAt(t, "127.0.0.1:0", func(w http.ResponseWriter, r *http.Request) {
+		defer close(gone)
+		w.Header().Set("Content-Type", "text/event-stream")
+		event := bytes.Repeat([]byte("x"), 64<<10)
+		for r.Context().Err() == nil {
+			if _, err := w.Write(event); err != nil {
+				return
+			}
+		}
+	}))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://")) //nolint:noctx // the test closes it
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprint(conn, "GET /orders/events HTTP/1.1\r\nHost: orders\r\n\r\n")
+	require.NoError(t, err)
+	<-gone
+	require.NoError(t, g.stop())
+}
+
+// Streams stay for hours: they are no requests in hand when a replica is chosen.
+func TestStreamsDoNotCountAgainstTheirReplica(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	b := serveAt(t, "127.0.0.1:0", events(release, nil))
+	g := start(t, time.Minute, b)
+	rest := follow(t, g.url)
+	for _, r := range *g.up.known.Load() {
+		require.Zero(t, r.inFlight.Load())
+	}
+	close(release)
+	_, err := io.ReadAll(rest)
+	require.NoError(t, err)
+	for _, r := range *g.up.known.Load() {
+		require.Zero(t, r.inFlight.Load())
+	}
 }

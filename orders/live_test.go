@@ -190,6 +190,7 @@ func TestListenerThatIsCutOffMissesNothing(t *testing.T) {
 		var cut int
 		require.NoError(t, b.pool.QueryRowContext(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 			WHERE datname = current_database() AND query LIKE 'LISTEN%'`).Scan(&cut))
+		require.Equal(t, 1, cut, "one listener connection a replica")
 		o := b.place(t, 1, "1")
 		until(t, s, o.ID, 1)
 		b.Ready(t)

@@ -202,8 +202,8 @@ func TestKeyOfADepositInFlight(t *testing.T) {
 	require.Equal(t, "15", b.balance(t, 1))
 }
 
-// Clients that see no answer send again, to whichever replica, while replicas are
-// stopped and started: every deposit is made once.
+// Impatient clients send again, to whichever replica, before they have an answer: every
+// deposit is made once.
 func TestRepeatedDepositsAddUpOnce(t *testing.T) {
 	t.Parallel()
 	b := start(t)

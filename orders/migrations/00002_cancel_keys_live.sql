@@ -13,10 +13,6 @@ ALTER TABLE orders.orders
     -- The transaction that changed the row last: what followers of orders resume by.
     ADD COLUMN changed_in          bigint NOT NULL DEFAULT 0;
 
--- What changed since a watermark. Unlike a B-tree it lets updates stay HOT, and recent
--- changes lie together, so the summary of each block range is all that it needs.
-CREATE INDEX orders_changed_in ON orders.orders USING brin (changed_in) WITH (pages_per_range = 32, autosummarize = on);
-
 CREATE TABLE orders.idempotency_keys (
     user_id     bigint      NOT NULL,
     operation   text        NOT NULL,
@@ -30,7 +26,6 @@ CREATE INDEX idempotency_keys_created_at ON orders.idempotency_keys USING brin (
 
 -- +goose Down
 DROP TABLE orders.idempotency_keys;
-DROP INDEX orders.orders_changed_in;
 ALTER TABLE orders.orders
     DROP COLUMN changed_in, DROP COLUMN refunded_at, DROP COLUMN cancel_requested_at, DROP COLUMN confirmed_at,
     DROP COLUMN refused_at, DROP COLUMN charged_at, DROP COLUMN published_at;

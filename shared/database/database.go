@@ -189,7 +189,7 @@ func RunPruner(ctx context.Context, log *slog.Logger, what string, prune func(ct
 		for n := int64(step); n == step; {
 			var err error
 			if n, err = prune(ctx, step); err != nil && ctx.Err() == nil {
-				log.WarnContext(ctx, "not pruned, will try again", "what", what, "error", err)
+				log.WarnContext(ctx, "not pruned, will try again in an hour", "what", what, "error", err)
 			}
 		}
 		select {

@@ -104,15 +104,15 @@ func Once[I, O any](ctx context.Context, tx Tx, requests []Request[I], do func([
 		if r.Key != (Key{}) {
 			kept, locked := claimed[r.Key.ID]
 			switch {
-			case kept != nil && kept.Fingerprint != r.Key.Fingerprint:
-				results[i].Err = ErrReused
-				continue
 			case !locked, kept != nil && kept.Result == nil:
 				results[i].Err = ErrInFlight
 				continue
+			case kept != nil && kept.Fingerprint != r.Key.Fingerprint:
+				results[i].Err = ErrReused
+				continue
 			case kept != nil:
 				if err := json.Unmarshal(kept.Result, &results[i].Value); err != nil {
-					return nil, fmt.Errorf("kept result: %w", err)
+					results[i].Err = fmt.Errorf("kept result: %w", err) // no fault of its neighbours
 				}
 				results[i].Replayed = true
 				continue

@@ -7,8 +7,8 @@
 //	<schema>.idempotency_keys (user_id bigint, operation text, key text, fingerprint bytea, result json,
 //		created_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (user_id, operation, key))
 //
-// A BRIN index on created_at serves the pruner: rows lie in the order of their time, so
-// it is all but free to keep.
+// A BRIN index on created_at serves the pruner: rows lie about in the order of their time,
+// so it finds the old ones, and it is all but free to keep.
 package keystore
 
 import (

@@ -155,7 +155,7 @@ func failed(t *testing.T, b *bench) {
 }
 
 func twiceInOneSet(t *testing.T, b *bench) {
-	require.Equal(t, []result{{Value: "did x"}, {Err: idempotency.ErrInFlight}, {Err: idempotency.ErrReused}},
+	require.Equal(t, []result{{Value: "did x"}, {Err: idempotency.ErrInFlight}, {Err: idempotency.ErrInFlight}},
 		b.once(t, place(t, "k", "x"), place(t, "k", "x"), place(t, "k", "y")))
 	require.Equal(t, []result{{Value: "did x", Replayed: true}}, b.once(t, place(t, "k", "x")))
 }

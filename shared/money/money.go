@@ -15,9 +15,10 @@ import (
 // Amount is a sum of money in minor units: 1999 is 19.99.
 type Amount int64
 
-// Max is the largest amount the shop handles, for a price and for a balance:
-// 9999999999999.99. A double tells any two numbers of fifteen digits apart, so every
-// JSON reader gets an amount exactly.
+// Max is the largest amount that anybody may ask for, and the ceiling that top-ups
+// lift a balance to: 9999999999999.99. A double tells any two numbers of fifteen digits
+// apart, so every JSON reader gets it exactly. Refunds alone can lift a balance above
+// it, for money that was taken is always given back.
 const Max Amount = 999_999_999_999_999
 
 const (
@@ -36,6 +37,15 @@ var (
 // digits, and at most two decimals. The error is one of ErrNotANumber,
 // ErrDecimals and ErrRange.
 func Parse(s string) (Amount, error) {
+	a, err := parse(s)
+	if err == nil && (a > Max || a < -Max) {
+		return 0, ErrRange
+	}
+	return a, err
+}
+
+// parse is Parse of whatever an Amount can hold.
+func parse(s string) (Amount, error) {
 	digits, negative := strings.CutPrefix(s, "-")
 	whole, fraction, hasPoint := strings.Cut(digits, ".")
 	if !isDigits(whole) || hasPoint && !isDigits(fraction) || len(whole) > 1 && whole[0] == '0' {
@@ -46,7 +56,7 @@ func Parse(s string) (Amount, error) {
 	}
 	fraction += strings.Repeat("0", decimals-len(fraction))
 	minor, err := strconv.ParseInt(whole+fraction, 10, 64)
-	if err != nil || minor > int64(Max) {
+	if err != nil {
 		return 0, ErrRange
 	}
 	if negative {
@@ -86,9 +96,9 @@ func (a Amount) String() string {
 // MarshalJSON writes the amount as a JSON number.
 func (a Amount) MarshalJSON() ([]byte, error) { return []byte(a.String()), nil }
 
-// UnmarshalJSON reads what [Parse] reads.
+// UnmarshalJSON reads what MarshalJSON writes.
 func (a *Amount) UnmarshalJSON(b []byte) error {
-	v, err := Parse(string(b))
+	v, err := parse(string(b))
 	if err != nil {
 		return fmt.Errorf("amount %s: %w", b, err)
 	}

@@ -121,7 +121,9 @@ func (a *API) place(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
-	do(a, c, a.Placer, idempotency.Request[order.Draft]{Key: key, What: draft}, http.StatusCreated)
+	ctx, cancel := context.WithTimeout(c.Request.Context(), answerWithin)
+	defer cancel()
+	do(ctx, a, c, a.Placer, idempotency.Request[order.Draft]{Key: key, What: draft}, http.StatusCreated)
 }
 
 func (a *API) cancel(c *gin.Context) {
@@ -143,7 +145,7 @@ func (a *API) cancel(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
-	do(a, c, a.Canceller, idempotency.Request[uuid.UUID]{Key: key, What: id}, http.StatusAccepted)
+	do(ctx, a, c, a.Canceller, idempotency.Request[uuid.UUID]{Key: key, What: id}, http.StatusAccepted)
 }
 
 // key is the request's idempotency key, if it has one.
@@ -156,9 +158,7 @@ func (a *API) key(c *gin.Context, user int64, operation string, what any) (idemp
 }
 
 // do has doer do r and answers with the order and status.
-func do[T any](a *API, c *gin.Context, doer Doer[T], r idempotency.Request[T], status int) {
-	ctx, cancel := context.WithTimeout(c.Request.Context(), answerWithin)
-	defer cancel()
+func do[T any](ctx context.Context, a *API, c *gin.Context, doer Doer[T], r idempotency.Request[T], status int) {
 	result, err := doer.Do(ctx, r)
 	if err == nil {
 		err = result.Err
@@ -239,6 +239,8 @@ func (a *API) fail(c *gin.Context, err error) {
 		err = problem.NotCancellable("the order was cancelled for another reason")
 	case errors.Is(err, live.ErrTooMany):
 		err = problem.Unavailable("too many event streams; try again in a moment")
+	case errors.Is(err, live.ErrNotReady):
+		err = problem.Unavailable("event streams are not ready yet; try again in a moment")
 	}
 	request.Fail(c, a.Log, err)
 }

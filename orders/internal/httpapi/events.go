@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -32,7 +33,9 @@ func (a *API) events(c *gin.Context) {
 	}
 	// An id that is none of ours is as good as no id: the client gets a snapshot.
 	last, _ := strconv.ParseInt(c.GetHeader("Last-Event-ID"), 10, 64)
-	follow, start, err := a.Live.Follow(c.Request.Context(), user, order.Watermark(last), limit)
+	ctx, cancel := context.WithTimeout(c.Request.Context(), answerWithin)
+	defer cancel()
+	follow, start, err := a.Live.Follow(ctx, user, order.Watermark(last), limit)
 	if err != nil {
 		a.fail(c, err)
 		return
@@ -103,7 +106,12 @@ func (s stream) send(frames []byte) error {
 
 func startFrames(s live.Start) ([]byte, error) {
 	if s.Resumed {
-		return batchFrames(live.Batch{Mark: s.Mark, Orders: s.Missed})
+		// Only when it has all that it missed may the client come back with the new mark.
+		missed, err := batchFrames(live.Batch{Mark: s.Last, Orders: s.Missed})
+		if err != nil {
+			return nil, err
+		}
+		return append(missed, heartbeat(s.Mark)...), nil
 	}
 	data, err := json.Marshal(toPage(s.Snapshot))
 	if err != nil {
@@ -112,9 +120,12 @@ func startFrames(s live.Start) ([]byte, error) {
 	return fmt.Appendf(nil, "retry: 1000\nevent: snapshot\nid: %d\ndata: %s\n\n", s.Mark, data), nil
 }
 
+// heartbeat is an event without data, which tells its id alone.
+func heartbeat(mark order.Watermark) []byte { return fmt.Appendf(nil, "id: %d\n:\n\n", mark) }
+
 func batchFrames(b live.Batch) ([]byte, error) {
-	if len(b.Orders) == 0 { // an event without data tells its id alone
-		return fmt.Appendf(nil, "id: %d\n:\n\n", b.Mark), nil
+	if len(b.Orders) == 0 {
+		return heartbeat(b.Mark), nil
 	}
 	var frames []byte
 	for _, o := range b.Orders {

@@ -21,7 +21,9 @@ package live
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,21 +37,23 @@ import (
 const (
 	reconcileEvery = 15 * time.Second // also the heartbeat of every stream
 	retryAfter     = time.Second
-	readWithin     = 5 * time.Second
-	readMax        = 256    // orders in one read
-	missedMax      = 10_000 // orders in one reconciliation; beyond, streams start anew
-	heardMax       = 1024   // notifications that wait for the hub
+	readWithin     = 10 * time.Second
+	chunk          = 256  // orders that are read or told at once
+	heardMax       = 1024 // notifications that wait for the hub
 )
 
-// ErrTooMany says that the replica has as many streams as it may have.
-var ErrTooMany = errors.New("too many streams")
+// Errors of [Hub.Follow].
+var (
+	ErrTooMany  = errors.New("too many streams")
+	ErrNotReady = errors.New("the first watermark is not there yet")
+)
 
 // Store is what the hub reads. order.Store has it.
 type Store interface {
 	Orders(ctx context.Context, ids ...uuid.UUID) ([]order.Order, error)
 	OrdersOf(ctx context.Context, user int64, before uuid.UUID, limit int) ([]order.Order, error)
 	Watermark(ctx context.Context) (order.Watermark, error)
-	ChangedSince(ctx context.Context, since order.Watermark, limit int, users ...int64) ([]order.Order, error)
+	ChangedSince(ctx context.Context, since order.Watermark, limit int, users ...int64) iter.Seq2[order.Order, error]
 }
 
 // Source tells of every change from the moment on at which it calls listening. After
@@ -75,10 +79,16 @@ type Hub struct {
 	count   int
 	users   []int64 // what streams has, for a read; nil when that has changed
 
-	// Of Run alone: the watermark of the last reconciliation, and the versions that
-	// were told since the one before it, which the next would otherwise tell again.
-	mark         order.Watermark
-	told, before map[uuid.UUID]int64
+	// Of Run alone: the watermark of the last reconciliation, and what was told of the
+	// changes at or above it, which the next would otherwise tell again.
+	mark  order.Watermark
+	told  map[uuid.UUID]telling
+	begun atomic.Bool // there is a mark: what changes from now on is told
+}
+
+type telling struct {
+	version   int64
+	changedIn order.Watermark
 }
 
 // NewHub makes a hub of at most limit streams and registers its metrics.
@@ -86,7 +96,7 @@ func NewHub(store Store, source Source, limit int, log *slog.Logger, reg prometh
 	h := &Hub{
 		store: store, source: source, log: log, max: limit,
 		heard: make(chan []order.Changed, heardMax), missed: make(chan struct{}, 1),
-		streams: map[int64]map[*Stream]struct{}{}, told: map[uuid.UUID]int64{},
+		streams: map[int64]map[*Stream]struct{}{}, told: map[uuid.UUID]telling{},
 	}
 	h.lost(errors.New("not connected yet"))
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -104,6 +114,9 @@ func NewHub(store Store, source Source, limit int, log *slog.Logger, reg prometh
 func (h *Hub) Ready(context.Context) error {
 	if why := h.missing.Load(); why != nil {
 		return errors.New(*why)
+	}
+	if !h.begun.Load() {
+		return ErrNotReady
 	}
 	return nil
 }
@@ -141,6 +154,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	defer func() { stop(); <-done; h.endAll() }()
 	tick := time.NewTicker(reconcileEvery)
 	defer tick.Stop()
+	h.reconcileSoon()          // the first mark
 	var again <-chan time.Time // a reconciliation is due, for something was missed
 	for {
 		reconcile := true
@@ -194,7 +208,7 @@ func (h *Hub) tell(ctx context.Context, ids []uuid.UUID) error {
 	ctx, cancel := context.WithTimeout(ctx, readWithin)
 	defer cancel()
 	for len(ids) > 0 {
-		n := min(len(ids), readMax)
+		n := min(len(ids), chunk)
 		orders, err := h.store.Orders(ctx, ids[:n]...)
 		if err != nil {
 			return err
@@ -213,18 +227,22 @@ func (h *Hub) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if users := h.followedUsers(); len(users) > 0 && h.mark > 0 {
-		orders, err := h.store.ChangedSince(ctx, h.mark, missedMax, users...)
-		if err != nil {
-			return err
-		}
-		if len(orders) == missedMax {
-			h.log.WarnContext(ctx, "too much was missed: all streams start anew")
-			h.endAll()
+	if users := h.followedUsers(); len(users) > 0 && h.begun.Load() {
+		var orders []order.Order
+		for o, err := range h.store.ChangedSince(ctx, h.mark, 0, users...) {
+			if err != nil {
+				return err
+			}
+			if orders = append(orders, o); len(orders) == chunk {
+				h.deliver(orders)
+				orders = nil
+			}
 		}
 		h.deliver(orders)
 	}
-	h.mark, h.before, h.told = mark, h.told, map[uuid.UUID]int64{}
+	h.mark = mark
+	h.begun.Store(true)
+	maps.DeleteFunc(h.told, func(_ uuid.UUID, t telling) bool { return t.changedIn < mark })
 	return nil
 }
 
@@ -244,8 +262,8 @@ func (h *Hub) followedUsers() []int64 {
 func (h *Hub) deliver(orders []order.Order) {
 	byUser := map[int64][]order.Order{}
 	for _, o := range orders {
-		if max(h.told[o.ID], h.before[o.ID]) < o.Version {
-			h.told[o.ID] = o.Version
+		if h.told[o.ID].version < o.Version {
+			h.told[o.ID] = telling{o.Version, o.ChangedIn}
 			byUser[o.UserID] = append(byUser[o.UserID], o)
 		}
 	}

@@ -39,16 +39,20 @@ type Stream struct {
 // Start is what a stream begins with: a snapshot of the user's newest orders, or, when
 // it resumes, those that changed meanwhile.
 type Start struct {
-	Mark     order.Watermark
+	Mark     order.Watermark // when all of the start was told
 	Resumed  bool
-	Missed   []order.Order // when it resumes
-	Snapshot order.Page    // when it does not
+	Last     order.Watermark // until then, when it resumes: what the client came with
+	Missed   []order.Order   // when it resumes
+	Snapshot order.Page      // when it does not
 }
 
 // Follow begins a stream; it must be closed. last is the watermark of the last batch
 // that the client has, or 0. limit is the size of a snapshot. Orders may be told once
 // more after the start, or be older than those of it: the version decides.
 func (h *Hub) Follow(ctx context.Context, user int64, last order.Watermark, limit int) (*Stream, Start, error) {
+	if !h.begun.Load() {
+		return nil, Start{}, ErrNotReady
+	}
 	// The watermark first, then the stream, then the read: what changes from now on is
 	// told by the stream, and what changed before is read.
 	mark, err := h.store.Watermark(ctx)
@@ -69,13 +73,16 @@ func (h *Hub) Follow(ctx context.Context, user int64, last order.Watermark, limi
 
 func (h *Hub) start(ctx context.Context, user int64, last, mark order.Watermark, limit int) (Start, error) {
 	if last > 0 && last <= mark {
-		orders, err := h.store.ChangedSince(ctx, last, resumeMax+1, user)
-		if err != nil {
-			return Start{}, err
+		var orders []order.Order
+		for o, err := range h.store.ChangedSince(ctx, last, resumeMax+1, user) {
+			if err != nil {
+				return Start{}, err
+			}
+			orders = append(orders, o)
 		}
 		if len(orders) <= resumeMax {
 			slices.SortFunc(orders, func(a, b order.Order) int { return slices.Compare(a.ID[:], b.ID[:]) })
-			return Start{Mark: mark, Resumed: true, Missed: orders}, nil
+			return Start{Mark: mark, Resumed: true, Last: last, Missed: orders}, nil
 		}
 	}
 	orders, err := h.store.OrdersOf(ctx, user, uuid.Max, limit+1)

@@ -3,6 +3,7 @@ package order
 import (
 	"context"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,8 +26,8 @@ type Store interface {
 	// Watermark is where the transactions stand: see there.
 	Watermark(ctx context.Context) (Watermark, error)
 	// ChangedSince returns the users' orders that changed at or above a watermark, in
-	// no particular order, at most limit.
-	ChangedSince(ctx context.Context, since Watermark, limit int, users ...int64) ([]Order, error)
+	// no particular order, at most limit, if that is not 0. It ends with an error, if any.
+	ChangedSince(ctx context.Context, since Watermark, limit int, users ...int64) iter.Seq2[Order, error]
 }
 
 // Watermark is a point in the sequence of the database's transactions: whatever is read

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
 
 	"gozon/orders/internal/order"
@@ -115,7 +117,7 @@ func (s *Store) Order(ctx context.Context, id uuid.UUID) (order.Order, error) {
 
 // Orders implements order.Store.
 func (s *Store) Orders(ctx context.Context, ids ...uuid.UUID) ([]order.Order, error) {
-	return query(ctx, s.db.WithContext(ctx).Statement.ConnPool, "WHERE id = ANY($1::uuid[])", ids)
+	return all(query(ctx, s.db.WithContext(ctx).Statement.ConnPool, "WHERE id = ANY($1::uuid[])", ids))
 }
 
 // OrdersOf implements order.Store.
@@ -141,28 +143,47 @@ func (s *Store) Watermark(ctx context.Context) (order.Watermark, error) {
 	return w, nil
 }
 
-// ChangedSince implements order.Store.
-func (s *Store) ChangedSince(ctx context.Context, since order.Watermark, limit int, users ...int64) ([]order.Order, error) {
-	return query(ctx, s.db.WithContext(ctx).Statement.ConnPool,
-		"WHERE user_id = ANY($1::bigint[]) AND changed_in >= $2 LIMIT $3", users, int64(since), limit)
+// ChangedSince implements order.Store. It is planned each time: what is best for one
+// user is not for thousands, and a plan for any would read all orders of them. The upper
+// bound leaves out what another cluster wrote, before a restore.
+func (s *Store) ChangedSince(ctx context.Context, since order.Watermark, limit int, users ...int64) iter.Seq2[order.Order, error] {
+	return query(ctx, s.db.WithContext(ctx).Statement.ConnPool, `
+		WHERE user_id = ANY($1::bigint[]) AND changed_in >= $2 AND changed_in < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+		LIMIT nullif($3::bigint, 0)`, pgx.QueryExecModeCacheDescribe, users, int64(since), limit)
 }
 
-func query(ctx context.Context, conn database.Conn, where string, args ...any) ([]order.Order, error) {
-	rows, err := conn.QueryContext(ctx, "SELECT "+columns+" FROM orders.orders "+where, args...)
-	if err != nil {
-		return nil, fmt.Errorf("read orders: %w", err)
-	}
-	defer rows.Close()
-	var found []order.Order
-	for rows.Next() {
-		var r orderRow
-		if err := rows.Scan(r.fields()...); err != nil {
-			return nil, fmt.Errorf("read orders: %w", err)
+// query reads orders one by one.
+func query(ctx context.Context, conn database.Conn, where string, args ...any) iter.Seq2[order.Order, error] {
+	return func(yield func(order.Order, error) bool) {
+		rows, err := conn.QueryContext(ctx, "SELECT "+columns+" FROM orders.orders "+where, args...)
+		if err != nil {
+			yield(order.Order{}, fmt.Errorf("read orders: %w", err))
+			return
 		}
-		found = append(found, r.toOrder())
+		defer rows.Close()
+		for rows.Next() {
+			var r orderRow
+			if err := rows.Scan(r.fields()...); err != nil {
+				yield(order.Order{}, fmt.Errorf("read orders: %w", err))
+				return
+			}
+			if !yield(r.toOrder(), nil) {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(order.Order{}, fmt.Errorf("read orders: %w", err))
+		}
 	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read orders: %w", err)
+}
+
+func all(orders iter.Seq2[order.Order, error]) ([]order.Order, error) {
+	var found []order.Order
+	for o, err := range orders {
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, o)
 	}
 	return found, nil
 }

@@ -38,7 +38,7 @@ func (t *tx) Emit(ctx context.Context, evs ...events.Event) error {
 }
 
 func (t *tx) OrdersForUpdate(ctx context.Context, ids ...uuid.UUID) (map[uuid.UUID]*order.Order, error) {
-	found, err := query(ctx, t.conn, "WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE", ids)
+	found, err := all(query(ctx, t.conn, "WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE", ids))
 	if err != nil {
 		return nil, fmt.Errorf("lock orders: %w", err)
 	}

@@ -2,6 +2,7 @@ package payment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -150,7 +151,14 @@ func (d *decision) charge(o Order) (Outcome, error) {
 	return OutcomeSucceeded, nil
 }
 
+var errOpenedMeanwhile = errors.New("the account was opened after its lock was asked for")
+
 func (d *decision) cancel(p Payment) (Outcome, error) {
+	if p.Status == StatusSucceeded && d.accounts[p.UserID] == nil {
+		// No account was there to lock, and by the time the payments were read it had been
+		// opened and charged. The next try sees both.
+		return "", errOpenedMeanwhile
+	}
 	entry, err := p.Cancel(d.accounts[p.UserID], d.at)
 	if err != nil {
 		return "", err

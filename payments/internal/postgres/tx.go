@@ -35,7 +35,7 @@ func (t *tx) KeepResults(ctx context.Context, kept ...idempotency.Kept) error {
 }
 
 func (t *tx) Emit(ctx context.Context, evs ...events.Event) error {
-	t.emitted = len(evs) > 0
+	t.emitted = t.emitted || len(evs) > 0
 	return Outbox.Append(ctx, t.conn, evs...)
 }
 
