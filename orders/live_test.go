@@ -166,6 +166,36 @@ func TestLateCommitIsNotMissed(t *testing.T) {
 	require.Equal(t, "CANCELLING", got.Status)
 }
 
+// A client resumes and is cut off before it has all that it missed: what it got so far
+// does not take it past the rest.
+func TestResumedStartThatIsCutOffIsResumedAgain(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	s := follow(t, b.Service, 1, "")
+	_, last := snapshot(t, s)
+	s.Close()
+	missed := map[string]bool{}
+	for range 3 {
+		missed[b.place(t, 1, "1").ID] = true
+	}
+	for range 3 {
+		s = follow(t, b.Service, 1, last)
+		var o placed
+		o, last = change(t, s) // and no more
+		require.True(t, missed[o.ID])
+		s.Close()
+	}
+	s = follow(t, b.Service, 1, last)
+	for len(missed) > 0 {
+		o, _ := change(t, s)
+		delete(missed, o.ID)
+	}
+	e, ok := s.Next(t) // then the new id, at once
+	require.True(t, ok)
+	require.Empty(t, e.Data)
+	require.NotEqual(t, last, e.ID)
+}
+
 func TestIDsThatAreOfNoUseGetASnapshot(t *testing.T) {
 	t.Parallel()
 	b := start(t)

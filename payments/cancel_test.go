@@ -225,3 +225,24 @@ func TestRepeatedDepositsAddUpOnce(t *testing.T) {
 	require.Equal(t, "30", b.balance(t, 1))
 	b.sound(t)
 }
+
+// A refund lifts a balance above the ceiling of top-ups. What was answered then is
+// answered again, also in one batch with others.
+func TestReplayOfABalanceAboveTheCeiling(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	b.topUp(t, 1, "9999999999999.99")
+	o := b.order(t, 1, 1000)
+	b.answer(t)
+	b.topUp(t, 1, "10")
+	b.cancel(t, o)
+	b.answer(t)
+	require.Equal(t, "10000000000009.99", b.balance(t, 1))
+	const open = `{"user_id":1,"balance":0}`
+	first := b.Send(t, http.MethodPost, "/accounts/", open, "Idempotency-Key", "k")
+	require.Equal(t, http.StatusOK, first.Status, first.Body)
+	again := b.Send(t, http.MethodPost, "/accounts/", open, "Idempotency-Key", "k")
+	require.Equal(t, "true", again.Header.Get("Idempotent-Replayed"))
+	require.Equal(t, first.Body, again.Body)
+	b.sound(t)
+}

@@ -1,6 +1,7 @@
 package payment
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"testing"
@@ -271,4 +272,31 @@ func TestMessageThatContradictsThePaymentIsRefused(t *testing.T) {
 		}
 	}
 	require.EqualValues(t, 90, w.accounts[1].Balance)
+}
+
+// The account was not there to lock, yet the payment says that it was charged: it was
+// opened in between. That is for another try, not for the dead-letter queue.
+func TestCancellationThatMissedTheOpeningOfTheAccount(t *testing.T) {
+	t.Parallel()
+	w, o := newWorld(100), newOrder(10)
+	w.pay(t, o)
+	c := o.cancelled()
+	d := &decision{accounts: map[int64]*Account{}, decided: w.decided, at: at}
+	_, err := d.pay([]Order{c}, map[uuid.UUID]bool{c.MessageID: true})
+	require.ErrorIs(t, err, errOpenedMeanwhile)
+}
+
+// Kept results outlive a deployment by a day: their form stays, and so does what a
+// fingerprint is made of.
+func TestKeptResultIsItsGolden(t *testing.T) {
+	t.Parallel()
+	result, err := json.Marshal(Deposited{Account: Account{UserID: 1, Balance: money.Max + 1, Seq: 2, CreatedAt: at}, Opened: true})
+	require.NoError(t, err)
+	require.Equal(t, `{"Account":{"UserID":1,"Balance":10000000000000,"Seq":2,"CreatedAt":"2026-01-02T03:04:05Z"},"Opened":true}`, string(result))
+	var back Deposited
+	require.NoError(t, json.Unmarshal(result, &back))
+	require.Equal(t, money.Max+1, back.Account.Balance)
+	what, err := json.Marshal(Deposit{UserID: 1, Amount: 1})
+	require.NoError(t, err)
+	require.Equal(t, `{"UserID":1,"Amount":0.01}`, string(what))
 }

@@ -1,0 +1,175 @@
+package live_test
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"gozon/orders/internal/live"
+	"gozon/orders/internal/order"
+	"gozon/orders/internal/postgres"
+	"gozon/orders/migrations"
+	"gozon/shared/containertest"
+	"gozon/shared/databasetest"
+	"gozon/shared/idempotency"
+)
+
+func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
+
+// deaf is a source that hears nothing, but listens when it is told to.
+type deaf struct{ listen chan struct{} }
+
+func (d deaf) Run(ctx context.Context, listening func(), _ func(error), _ func([]order.Changed)) {
+	for {
+		select {
+		case <-d.listen:
+			listening()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+type bench struct {
+	hub    *live.Hub
+	orders *order.Service
+	listen chan struct{}
+}
+
+func start(t *testing.T, limit int) *bench {
+	t.Helper()
+	_, db := databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
+	store := postgres.NewStore(db, func() {})
+	b := &bench{orders: order.NewService(store), listen: make(chan struct{})}
+	b.hub = live.NewHub(store, deaf{b.listen}, limit, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	return b
+}
+
+func (b *bench) run(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- b.hub.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-done)
+	})
+	b.listen <- struct{}{}
+	require.Eventually(t, func() bool { return b.hub.Ready(t.Context()) == nil }, 10*time.Second, time.Millisecond)
+}
+
+func (b *bench) place(t *testing.T, user int64, n int) map[uuid.UUID]bool {
+	t.Helper()
+	placed, err := b.orders.Place(t.Context(), drafts(n, user))
+	require.NoError(t, err)
+	ids := map[uuid.UUID]bool{}
+	for _, p := range placed {
+		ids[p.Value.ID] = true
+	}
+	return ids
+}
+
+func drafts(n int, user int64) []idempotency.Request[order.Draft] {
+	requests := make([]idempotency.Request[order.Draft], n)
+	for i := range requests {
+		requests[i].What = order.Draft{UserID: user, Item: "x", Price: 1}
+	}
+	return requests
+}
+
+func (b *bench) follow(t *testing.T, user int64) *live.Stream {
+	t.Helper()
+	s, _, err := b.hub.Follow(t.Context(), user, 0, 20)
+	require.NoError(t, err)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// told takes batches until all of ids were told.
+func told(t *testing.T, s *live.Stream, ids map[uuid.UUID]bool) (batches int, last live.Batch) {
+	t.Helper()
+	for len(ids) > 0 {
+		select {
+		case b, ok := <-s.Batches:
+			require.True(t, ok, "cut off")
+			for _, o := range b.Orders {
+				require.True(t, ids[o.ID], "told twice, or never placed")
+				delete(ids, o.ID)
+			}
+			batches, last = batches+1, b
+		case <-time.After(30 * time.Second):
+			require.Fail(t, "not told")
+		}
+	}
+	return batches, last
+}
+
+func TestNoStreamBeforeTheFirstWatermark(t *testing.T) {
+	t.Parallel()
+	b := start(t, 10)
+	_, _, err := b.hub.Follow(t.Context(), 1, 0, 20)
+	require.ErrorIs(t, err, live.ErrNotReady)
+	require.Error(t, b.hub.Ready(t.Context()))
+	b.run(t)
+	b.follow(t, 1)
+}
+
+// Everything was missed, and far more than a chunk: it is told once, in chunks, and not
+// again by the next reconciliation.
+func TestReconciliationTellsAllThatWasMissedOnce(t *testing.T) {
+	t.Parallel()
+	b := start(t, 10)
+	b.run(t)
+	s := b.follow(t, 1)
+	ids := map[uuid.UUID]bool{}
+	for range 10 {
+		for id := range b.place(t, 1, 300) {
+			ids[id] = true
+		}
+		b.place(t, 2, 300) // nobody's here
+	}
+	b.listen <- struct{}{}
+	batches, _ := told(t, s, ids)
+	require.Less(t, batches, 16)
+	b.listen <- struct{}{}
+	last := b.place(t, 1, 1)
+	b.listen <- struct{}{}
+	told(t, s, last) // nothing else came before it
+}
+
+func TestStreamThatDoesNotKeepUpIsCutOff(t *testing.T) {
+	t.Parallel()
+	b := start(t, 10)
+	b.run(t)
+	slow, quick := b.follow(t, 1), b.follow(t, 1)
+	for range 20 {
+		ids := b.place(t, 1, 1)
+		b.listen <- struct{}{}
+		told(t, quick, ids)
+	}
+	n := 0
+	for range slow.Batches { // it ends
+		n++
+	}
+	require.Equal(t, 16, n, "what it had been given before")
+	slow.Close()
+	b.follow(t, 1)
+}
+
+func TestStreamsAreBounded(t *testing.T) {
+	t.Parallel()
+	b := start(t, 1)
+	b.run(t)
+	s := b.follow(t, 1)
+	_, _, err := b.hub.Follow(t.Context(), 1, 0, 20)
+	require.ErrorIs(t, err, live.ErrTooMany)
+	s.Close()
+	s.Close() // once is enough
+	b.follow(t, 1)
+}
