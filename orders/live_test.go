@@ -43,10 +43,11 @@ func snapshot(t *testing.T, s *servicetest.Stream) (orders []placed, eventID str
 // change takes the next order event, over heartbeats.
 func change(t *testing.T, s *servicetest.Stream) (o placed, eventID string) {
 	t.Helper()
-	for {
+	for waited := time.Now(); ; {
 		e, ok := s.Next(t)
 		require.True(t, ok, "the stream has ended")
 		if e.Data == "" {
+			require.Less(t, time.Since(waited), servicetest.Patience, "heartbeats alone")
 			continue
 		}
 		require.Equal(t, "order", e.Type)
@@ -155,6 +156,7 @@ func TestLateCommitIsNotMissed(t *testing.T) {
 	defer func() { _ = tx.Rollback() }() // after a commit this does nothing
 	_, err = tx.ExecContext(t.Context(), `UPDATE orders.orders SET status = 'CANCELLING', version = 2, changed_in = pg_current_xact_id()::text::bigint WHERE id = $1`, late.ID)
 	require.NoError(t, err)
+	b.place(t, 2, "1") // a younger transaction has ended before the stream begins
 
 	s := follow(t, b.Service, 1, "")
 	snapshot(t, s)

@@ -22,14 +22,19 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
 
-// deaf is a source that hears nothing, but listens when it is told to.
-type deaf struct{ listen chan struct{} }
+// source hears what it is given, and begins to listen anew when it is told to.
+type source struct {
+	listen chan struct{}
+	hear   chan []order.Changed
+}
 
-func (d deaf) Run(ctx context.Context, listening func(), _ func(error), _ func([]order.Changed)) {
+func (s source) Run(ctx context.Context, listening func(), _ func(error), told func([]order.Changed)) {
 	for {
 		select {
-		case <-d.listen:
+		case <-s.listen:
 			listening()
+		case c := <-s.hear:
+			told(c)
 		case <-ctx.Done():
 			return
 		}
@@ -37,17 +42,17 @@ func (d deaf) Run(ctx context.Context, listening func(), _ func(error), _ func([
 }
 
 type bench struct {
+	source
 	hub    *live.Hub
 	orders *order.Service
-	listen chan struct{}
 }
 
 func start(t *testing.T, limit int) *bench {
 	t.Helper()
 	_, db := databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
 	store := postgres.NewStore(db, func() {})
-	b := &bench{orders: order.NewService(store), listen: make(chan struct{})}
-	b.hub = live.NewHub(store, deaf{b.listen}, limit, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	b := &bench{orders: order.NewService(store), source: source{make(chan struct{}), make(chan []order.Changed)}}
+	b.hub = live.NewHub(store, b.source, limit, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	return b
 }
 
@@ -141,6 +146,21 @@ func TestReconciliationTellsAllThatWasMissedOnce(t *testing.T) {
 	last := b.place(t, 1, 1)
 	b.listen <- struct{}{}
 	told(t, s, last) // nothing else came before it
+}
+
+func TestWhatWasHeardIsNotToldAgainByTheReconciliation(t *testing.T) {
+	t.Parallel()
+	b := start(t, 10)
+	b.run(t)
+	s := b.follow(t, 1)
+	for range 3 {
+		ids := b.place(t, 1, 1)
+		for id := range ids {
+			b.hear <- []order.Changed{{UserID: 1, OrderID: id}, {UserID: 2, OrderID: id}, {UserID: 1, OrderID: id}}
+		}
+		told(t, s, ids)
+		b.listen <- struct{}{}
+	}
 }
 
 func TestStreamThatDoesNotKeepUpIsCutOff(t *testing.T) {
