@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -242,14 +243,17 @@ func TestIdleStreamsAreCheap(t *testing.T) { //nolint:paralleltest // it weighs 
 	replicas, err := shop.Containers(t.Context(), "orders")
 	require.NoError(t, err)
 	ip := replicas[0].IP
-	if _, err := net.DialTimeout("tcp", ip+":8080", time.Second); err != nil {
-		t.Skip("containers cannot be reached by address where the engine runs elsewhere:", err)
+	dial := func() (net.Conn, error) {
+		return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), "tcp", ip+":8080")
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("containers have no address of their own where the engine runs in a virtual machine")
 	}
 	before := residentBytes(t, ip)
 	const streams, limit = 5000, 100_000_000
 	var open []net.Conn
 	for i := range streams {
-		c, err := net.Dial("tcp", ip+":8080")
+		c, err := dial()
 		require.NoError(t, err)
 		defer c.Close()
 		_, err = fmt.Fprintf(c, "GET /orders/events?user_id=%d HTTP/1.1\r\nHost: orders\r\n\r\n", newUser()+int64(i))

@@ -220,7 +220,7 @@ func TestKeptResultIsItsGolden(t *testing.T) {
 	o.ID = uuid.MustParse("01980f5e-7b1c-7000-8000-000000000001")
 	result, err := json.Marshal(o)
 	require.NoError(t, err)
-	require.Equal(t, `{"ID":"01980f5e-7b1c-7000-8000-000000000001","UserID":1,"Item":"x","Price":0.01,"Status":"CANCELLED",`+
+	require.JSONEq(t, `{"ID":"01980f5e-7b1c-7000-8000-000000000001","UserID":1,"Item":"x","Price":0.01,"Status":"CANCELLED",`+
 		`"CancelReason":"cancelled_by_user","Version":3,"CreatedAt":"2026-01-02T03:04:05Z","UpdatedAt":"2026-01-02T03:04:11Z",`+
 		`"Saga":{"PublishedAt":"2026-01-02T03:04:06Z","ChargedAt":"2026-01-02T03:04:07Z","RefusedAt":"0001-01-01T00:00:00Z",`+
 		`"ConfirmedAt":"0001-01-01T00:00:00Z","CancelRequestedAt":"2026-01-02T03:04:09Z","RefundedAt":"2026-01-02T03:04:10Z"},"ChangedIn":0}`, string(result))
@@ -229,5 +229,5 @@ func TestKeptResultIsItsGolden(t *testing.T) {
 	require.Equal(t, o, back)
 	what, err := json.Marshal(Draft{UserID: 1, Item: "x", Price: 1})
 	require.NoError(t, err)
-	require.Equal(t, `{"UserID":1,"Item":"x","Price":0.01}`, string(what))
+	require.JSONEq(t, `{"UserID":1,"Item":"x","Price":0.01}`, string(what))
 }

@@ -292,7 +292,7 @@ func TestKeptResultIsItsGolden(t *testing.T) {
 	t.Parallel()
 	result, err := json.Marshal(Deposited{Account: Account{UserID: 1, Balance: money.Max + 1, Seq: 2, CreatedAt: at}, Opened: true})
 	require.NoError(t, err)
-	require.Equal(t, `{"Account":{"UserID":1,"Balance":10000000000000,"Seq":2,"CreatedAt":"2026-01-02T03:04:05Z"},"Opened":true}`, string(result))
+	require.JSONEq(t, `{"Account":{"UserID":1,"Balance":10000000000000,"Seq":2,"CreatedAt":"2026-01-02T03:04:05Z"},"Opened":true}`, string(result))
 	var back Deposited
 	require.NoError(t, json.Unmarshal(result, &back))
 	require.Equal(t, money.Max+1, back.Account.Balance)
