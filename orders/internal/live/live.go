@@ -258,11 +258,12 @@ func (h *Hub) followedUsers() []int64 {
 	return h.users
 }
 
-// deliver gives each user's streams what is new of orders.
+// deliver gives each user's streams what is new of orders: what lies below the mark was
+// told by the reconciliation that set it, though it may only be heard of now.
 func (h *Hub) deliver(orders []order.Order) {
 	byUser := map[int64][]order.Order{}
 	for _, o := range orders {
-		if h.told[o.ID].version < o.Version {
+		if o.ChangedIn >= h.mark && h.told[o.ID].version < o.Version {
 			h.told[o.ID] = telling{o.Version, o.ChangedIn}
 			byUser[o.UserID] = append(byUser[o.UserID], o)
 		}
