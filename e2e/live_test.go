@@ -13,7 +13,6 @@ import (
 	"regexp"
 	"runtime"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -99,19 +98,12 @@ func (f *follower) once(ctx context.Context, url string) {
 	if resp.StatusCode != http.StatusOK {
 		return
 	}
-	kind, id := "", ""
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), ": ")
-		switch name {
-		case "event":
-			kind = value
-		case "id":
-			id = value
-		case "data":
-			f.take(kind, value)
-		case "":
-			f.last = id // only what came whole counts
+	for e := range servicetest.ReadEvents(resp.Body) {
+		if e.Data != "" {
+			f.take(e.Type, e.Data)
+		}
+		if e.ID != "" {
+			f.last = e.ID
 		}
 	}
 	f.mu.Lock()

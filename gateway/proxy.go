@@ -3,10 +3,10 @@ package main
 import (
 	"errors"
 	"log/slog"
-	"mime"
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -15,9 +15,6 @@ import (
 	"gozon/shared/problem"
 	"gozon/shared/service"
 )
-
-// statusClientGone is what is counted for a client that did not wait (nginx's 499).
-const statusClientGone = 499
 
 // keepAlive finds a replica whose machine is gone within half a minute; of one that
 // crashed the kernel tells at once.
@@ -90,7 +87,7 @@ func answerFailure(w http.ResponseWriter, r *http.Request, err error, u *upstrea
 	switch {
 	case r.Context().Err() != nil:
 		m.failures.WithLabelValues(u.name, "client_gone").Inc()
-		w.WriteHeader(statusClientGone)
+		w.WriteHeader(problem.StatusClientGone)
 	case errors.Is(err, errNoReplica), errors.As(err, &dial) && dial.Op == "dial":
 		fail("unreachable", problem.BadGateway("the service cannot be reached; nothing was done, it is safe to try again"))
 	case errors.As(err, &timeout) && timeout.Timeout():
@@ -104,8 +101,8 @@ func answerFailure(w http.ResponseWriter, r *http.Request, err error, u *upstrea
 
 // isStream reports whether an answer is an event stream, which has no end of its own.
 func isStream(h http.Header) bool {
-	mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	return err == nil && mediaType == "text/event-stream"
+	mediaType, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(mediaType), "text/event-stream")
 }
 
 func safe(method string) bool { return method == http.MethodGet || method == http.MethodHead }

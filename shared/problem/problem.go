@@ -10,6 +10,9 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
+// StatusClientGone is what is counted for a client that did not wait (nginx's 499).
+const StatusClientGone = 499
+
 // ContentType of every problem document.
 const ContentType = "application/problem+json"
 

@@ -12,15 +12,12 @@ import (
 	"gozon/shared/problem"
 )
 
-// statusClientGone is what is counted for a client that did not wait (nginx's 499).
-const statusClientGone = 499
-
 // Fail answers c for err: the part of a service's error table that does not
 // depend on its domain. What it does not know is a fault of the shop: 500, logged
 // here and nowhere else.
 func Fail(c *gin.Context, log *slog.Logger, err error) {
 	if c.Request.Context().Err() != nil { // the client is gone: nobody reads what failed for that
-		c.AbortWithStatus(statusClientGone)
+		c.AbortWithStatus(problem.StatusClientGone)
 		return
 	}
 	var p *problem.Problem

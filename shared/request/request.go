@@ -14,6 +14,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"gozon/shared/idempotency"
 	"gozon/shared/money"
 	"gozon/shared/problem"
 )
@@ -95,6 +96,26 @@ func (o *Object) UserID(name string) int64 {
 
 var errUserID = errors.New("must be an integer from 1 to 9007199254740991")
 
+// The number of items on a page.
+const (
+	defaultLimit = 20
+	maxLimit     = 100
+)
+
+// Limit reads the query's limit: how many items a page may have. The error is a
+// *problem.Problem, 400.
+func Limit(r *http.Request) (int, error) {
+	values, given := r.URL.Query()["limit"]
+	if !given {
+		return defaultLimit, nil
+	}
+	limit, err := strconv.Atoi(values[0])
+	if err != nil || limit < 1 || limit > maxLimit {
+		return 0, problem.InvalidParameter("limit", "must be an integer from 1 to "+strconv.Itoa(maxLimit))
+	}
+	return limit, nil
+}
+
 // ParseUserID reads the decimal digits of an integer of 1 … 2^53−1.
 func ParseUserID(s string) (int64, error) {
 	id, err := strconv.ParseInt(s, 10, 64)
@@ -147,6 +168,16 @@ func (o *Object) Text(name string, limit int) string {
 
 // MaxKey is the length of an Idempotency-Key, in characters.
 const MaxKey = 255
+
+// Key is the idempotency key of a request of the user's for an operation, the zero Key
+// when it has none; what is all that it asks for. The error is a *problem.Problem, 400.
+func Key(r *http.Request, user int64, operation string, what any) (idempotency.Key, error) {
+	value, err := IdempotencyKey(r)
+	if err != nil {
+		return idempotency.Key{}, err
+	}
+	return idempotency.NewKey(user, operation, value, what)
+}
 
 // IdempotencyKey reads the Idempotency-Key header (draft-ietf-httpapi-idempotency-key-header):
 // an RFC 8941 string, `"abc"`, or the bare value that many clients send, abc, which is

@@ -3,6 +3,8 @@ package servicetest
 import (
 	"bufio"
 	"context"
+	"io"
+	"iter"
 	"net/http"
 	"strings"
 	"testing"
@@ -39,15 +41,25 @@ func OpenStream(t testing.TB, url, lastID string) *Stream {
 	go func() {
 		defer close(s.events)
 		defer resp.Body.Close()
+		for e := range ReadEvents(resp.Body) {
+			s.events <- e
+		}
+	}()
+	return s
+}
+
+// ReadEvents reads the events of a stream that came whole, until it ends.
+func ReadEvents(r io.Reader) iter.Seq[Event] {
+	return func(yield func(Event) bool) {
 		var e Event
-		lines := bufio.NewScanner(resp.Body)
+		lines := bufio.NewScanner(r)
 		lines.Buffer(nil, 1<<20)
 		for lines.Scan() {
 			name, value, _ := strings.Cut(lines.Text(), ": ")
 			switch {
 			case lines.Text() == "":
-				if e != (Event{}) {
-					s.events <- e
+				if e != (Event{}) && !yield(e) {
+					return
 				}
 				e = Event{}
 			case name == "event":
@@ -58,8 +70,7 @@ func OpenStream(t testing.TB, url, lastID string) *Stream {
 				e.Data = value
 			}
 		}
-	}()
-	return s
+	}
 }
 
 // Next waits for the next event; ok is false when the stream has ended.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -21,13 +20,9 @@ import (
 	"gozon/shared/service"
 )
 
-const (
-	defaultLimit = 20
-	maxLimit     = 100
-	// answerWithin bounds a request; it is below the gateway's own bound, so that
-	// the client gets the more telling answer.
-	answerWithin = 8 * time.Second
-)
+// answerWithin bounds a request; it is below the gateway's own bound, so that the client
+// gets the more telling answer.
+const answerWithin = 8 * time.Second
 
 // Doer does one thing to one order, once under its key; concurrent calls may share a
 // commit.
@@ -116,7 +111,7 @@ func (a *API) place(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
-	key, err := a.key(c, draft.UserID, "place", draft)
+	key, err := request.Key(c.Request, draft.UserID, "place", draft)
 	if err != nil {
 		a.fail(c, err)
 		return
@@ -140,21 +135,12 @@ func (a *API) cancel(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
-	key, err := a.key(c, o.UserID, "cancel", id)
+	key, err := request.Key(c.Request, o.UserID, "cancel", id)
 	if err != nil {
 		a.fail(c, err)
 		return
 	}
 	do(ctx, a, c, a.Canceller, idempotency.Request[uuid.UUID]{Key: key, What: id}, http.StatusAccepted)
-}
-
-// key is the request's idempotency key, if it has one.
-func (a *API) key(c *gin.Context, user int64, operation string, what any) (idempotency.Key, error) {
-	value, err := request.IdempotencyKey(c.Request)
-	if err != nil {
-		return idempotency.Key{}, err
-	}
-	return idempotency.NewKey(user, operation, value, what)
 }
 
 // do has doer do r and answers with the order and status.
@@ -191,13 +177,13 @@ func (a *API) get(c *gin.Context) {
 }
 
 func (a *API) list(c *gin.Context) {
-	user, limit, ok := listed(c)
-	if !ok {
+	user, limit, err := listed(c)
+	if err != nil {
+		a.fail(c, err)
 		return
 	}
 	before := uuid.Max
 	if s, ok := c.GetQuery("cursor"); ok {
-		var err error
 		if before, err = parseID(s); err != nil {
 			problem.Write(c, problem.InvalidParameter("cursor", "must be the next_cursor of an earlier page"))
 			return
@@ -213,22 +199,14 @@ func (a *API) list(c *gin.Context) {
 	c.JSON(http.StatusOK, toPage(page))
 }
 
-// listed reads whose orders are asked for, and how many at most. When it cannot, it has
-// answered.
-func listed(c *gin.Context) (user int64, limit int, ok bool) {
-	user, err := request.ParseUserID(c.Query("user_id"))
-	if err != nil {
-		problem.Write(c, problem.InvalidParameter("user_id", err.Error()))
-		return 0, 0, false
+// listed reads whose orders are asked for, and how many at most. The error is a
+// *problem.Problem.
+func listed(c *gin.Context) (user int64, limit int, err error) {
+	if user, err = request.ParseUserID(c.Query("user_id")); err != nil {
+		return 0, 0, problem.InvalidParameter("user_id", err.Error())
 	}
-	limit = defaultLimit
-	if s, ok := c.GetQuery("limit"); ok {
-		if limit, err = strconv.Atoi(s); err != nil || limit < 1 || limit > maxLimit {
-			problem.Write(c, problem.InvalidParameter("limit", "must be an integer from 1 to 100"))
-			return 0, 0, false
-		}
-	}
-	return user, limit, true
+	limit, err = request.Limit(c.Request)
+	return user, limit, err
 }
 
 func (a *API) fail(c *gin.Context, err error) {

@@ -27,8 +27,9 @@ const writeWithin = 10 * time.Second
 // stacks would cost an idle stream several times what it costs here. The end of the
 // answer is then the end of the connection.
 func (a *API) events(c *gin.Context) {
-	user, limit, ok := listed(c)
-	if !ok {
+	user, limit, err := listed(c)
+	if err != nil {
+		a.fail(c, err)
 		return
 	}
 	// An id that is none of ours is as good as no id: the client gets a snapshot.

@@ -24,6 +24,7 @@ import (
 	"iter"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,7 +78,6 @@ type Hub struct {
 	mu      sync.Mutex
 	streams map[int64]map[*Stream]struct{}
 	count   int
-	users   []int64 // what streams has, for a read; nil when that has changed
 
 	// Of Run alone: the watermark of the last reconciliation, and what was told of the
 	// changes at or above it, which the next would otherwise tell again.
@@ -249,13 +249,7 @@ func (h *Hub) reconcile(ctx context.Context) error {
 func (h *Hub) followedUsers() []int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.users == nil {
-		h.users = make([]int64, 0, len(h.streams))
-		for user := range h.streams {
-			h.users = append(h.users, user)
-		}
-	}
-	return h.users
+	return slices.Collect(maps.Keys(h.streams))
 }
 
 // deliver gives each user's streams what is new of orders: what lies below the mark was

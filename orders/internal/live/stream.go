@@ -102,7 +102,6 @@ func (h *Hub) open(user int64, from order.Watermark) (*Stream, error) {
 	s := &Stream{Batches: batches, hub: h, user: user, from: from, batches: batches}
 	if h.streams[user] == nil {
 		h.streams[user] = map[*Stream]struct{}{}
-		h.users = nil
 	}
 	h.streams[user][s] = struct{}{}
 	h.count++
@@ -139,7 +138,6 @@ func (h *Hub) end(s *Stream) {
 	delete(streams, s)
 	if len(streams) == 0 {
 		delete(h.streams, s.user)
-		h.users = nil
 	}
 	h.count--
 	close(s.batches)

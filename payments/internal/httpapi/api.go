@@ -21,13 +21,9 @@ import (
 	"gozon/shared/service"
 )
 
-const (
-	defaultLimit = 20
-	maxLimit     = 100
-	// answerWithin bounds a request; it is below the gateway's own bound, so that
-	// the client gets the more telling answer.
-	answerWithin = 8 * time.Second
-)
+// answerWithin bounds a request; it is below the gateway's own bound, so that the client
+// gets the more telling answer.
+const answerWithin = 8 * time.Second
 
 // Depositor makes one deposit, once under its key; concurrent calls may share a commit.
 type Depositor interface {
@@ -65,12 +61,7 @@ func (a *API) deposit(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
-	value, err := request.IdempotencyKey(c.Request)
-	if err != nil {
-		a.fail(c, err)
-		return
-	}
-	key, err := idempotency.NewKey(d.UserID, "deposit", value, d)
+	key, err := request.Key(c.Request, d.UserID, "deposit", d)
 	if err != nil {
 		a.fail(c, err)
 		return
@@ -125,14 +116,12 @@ func (a *API) entries(c *gin.Context) {
 	if !ok {
 		return
 	}
-	limit, before := defaultLimit, int64(math.MaxInt64)
-	var err error
-	if s, ok := c.GetQuery("limit"); ok {
-		if limit, err = strconv.Atoi(s); err != nil || limit < 1 || limit > maxLimit {
-			problem.Write(c, problem.InvalidParameter("limit", "must be an integer from 1 to 100"))
-			return
-		}
+	limit, err := request.Limit(c.Request)
+	if err != nil {
+		a.fail(c, err)
+		return
 	}
+	before := int64(math.MaxInt64)
 	if s, ok := c.GetQuery("cursor"); ok {
 		if before, err = strconv.ParseInt(s, 10, 64); err != nil || before < 1 {
 			problem.Write(c, problem.InvalidParameter("cursor", "must be the next_cursor of an earlier page"))
