@@ -55,28 +55,22 @@ func program(cfg *config) service.Program {
 		Serve: func(ctx context.Context, log *slog.Logger) error { return serve(ctx, *cfg, log) },
 		Commands: []service.Command{{
 			Name: "migrate", Usage: "bring the database up to date and end",
-			Run: func(ctx context.Context, _ *slog.Logger) error { return migrate(ctx, *cfg) },
+			Run: func(ctx context.Context, log *slog.Logger) error {
+				return database.Migrate(ctx, cfg.Database, postgres.Schema, migrations.FS, log)
+			},
 		}},
 	}
 }
 
-func migrate(ctx context.Context, cfg config) error {
-	pool, _, err := database.Open(cfg.Database)
-	if err != nil {
+func serve(ctx context.Context, cfg config, log *slog.Logger) error {
+	if err := database.Migrate(ctx, cfg.Database, postgres.Schema, migrations.FS, log); err != nil {
 		return err
 	}
-	return errors.Join(database.MigrateWhenUp(ctx, pool, postgres.Schema, migrations.FS), pool.Close())
-}
-
-func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	pool, db, err := database.Open(cfg.Database)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	if err := database.MigrateWhenUp(ctx, pool, postgres.Schema, migrations.FS); err != nil {
-		return err
-	}
 	listener, err := service.Listen(ctx, cfg.Service.HTTPAddr)
 	if err != nil {
 		return err
@@ -92,16 +86,16 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	relay := outbox.NewRelay(postgres.Outbox, pool, publisher, log, reg)
 	store := postgres.NewStore(db, relay.Wake)
 	orders := order.NewService(store)
-	consumer := broker.NewConsumer(cfg.Broker.AMQPURL, name+" consumer", broker.PaymentsQueue,
-		messaging.NewHandler(orders, log, reg), log, reg)
+	consumer := broker.NewConsumer(cfg.Broker, name+" consumer", broker.PaymentsQueue,
+		messaging.NewHandler(orders, reg), log, reg)
 	placing := batch.New(batch.Options[idempotency.Request[order.Draft], idempotency.Result[order.Order]]{
-		Do: orders.Place, IsItem: database.IsData, Max: 256, Timeout: 10 * time.Second, Sizes: batch.NewSizes(reg, "place"),
+		Do: orders.Place, Faults: database.Faults(), Max: 256, Timeout: 10 * time.Second, Sizes: batch.NewSizes(reg, "place"),
 	})
 	cancelling := batch.New(batch.Options[idempotency.Request[uuid.UUID], idempotency.Result[order.Order]]{
-		Do: orders.Cancel, IsItem: database.IsData, Max: 256, Timeout: 10 * time.Second, Sizes: batch.NewSizes(reg, "cancel"),
+		Do: orders.Cancel, Faults: database.Faults(), Max: 256, Timeout: 10 * time.Second, Sizes: batch.NewSizes(reg, "cancel"),
 	})
-	hub := live.NewHub(store, postgres.NewListener(cfg.Database.URL, log), cfg.MaxStreams, log, reg)
-	health.Add("database", service.Required, pool.PingContext)
+	hub := live.NewHub(store, postgres.NewListener(cfg.Database, log), cfg.MaxStreams, log, reg)
+	health.Add("database", service.Required, func(ctx context.Context) error { return database.Ready(ctx, pool) })
 	health.Add("broker publisher", service.Degrading, publisher.Ready)
 	health.Add("broker consumer", service.Degrading, consumer.Ready)
 	health.Add("live updates", service.Degrading, hub.Ready)

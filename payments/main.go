@@ -45,28 +45,22 @@ func program(cfg *config) service.Program {
 		Serve: func(ctx context.Context, log *slog.Logger) error { return serve(ctx, *cfg, log) },
 		Commands: []service.Command{{
 			Name: "migrate", Usage: "bring the database up to date and end",
-			Run: func(ctx context.Context, _ *slog.Logger) error { return migrate(ctx, *cfg) },
+			Run: func(ctx context.Context, log *slog.Logger) error {
+				return database.Migrate(ctx, cfg.Database, postgres.Schema, migrations.FS, log)
+			},
 		}},
 	}
 }
 
-func migrate(ctx context.Context, cfg config) error {
-	pool, _, err := database.Open(cfg.Database)
-	if err != nil {
+func serve(ctx context.Context, cfg config, log *slog.Logger) error {
+	if err := database.Migrate(ctx, cfg.Database, postgres.Schema, migrations.FS, log); err != nil {
 		return err
 	}
-	return errors.Join(database.MigrateWhenUp(ctx, pool, postgres.Schema, migrations.FS), pool.Close())
-}
-
-func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	pool, db, err := database.Open(cfg.Database)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	if err := database.MigrateWhenUp(ctx, pool, postgres.Schema, migrations.FS); err != nil {
-		return err
-	}
 	api, err := service.Listen(ctx, cfg.Service.HTTPAddr)
 	if err != nil {
 		return err
@@ -81,12 +75,12 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	publisher := broker.NewPublisher(cfg.Broker.AMQPURL, name+" publisher", log)
 	relay := outbox.NewRelay(postgres.Outbox, pool, publisher, log, reg)
 	payments := payment.NewService(postgres.NewStore(db, relay.Wake))
-	consumer := broker.NewConsumer(cfg.Broker.AMQPURL, name+" consumer", broker.OrdersQueue,
+	consumer := broker.NewConsumer(cfg.Broker, name+" consumer", broker.OrdersQueue,
 		messaging.NewHandler(payments, log, reg), log, reg)
 	depositing := batch.New(batch.Options[idempotency.Request[payment.Deposit], idempotency.Result[payment.Deposited]]{
-		Do: payments.Deposit, IsItem: database.IsData, Max: 256, Timeout: 10 * time.Second, Sizes: batch.NewSizes(reg, "deposit"),
+		Do: payments.Deposit, Faults: database.Faults(), Max: 256, Timeout: 10 * time.Second, Sizes: batch.NewSizes(reg, "deposit"),
 	})
-	health.Add("database", service.Required, pool.PingContext)
+	health.Add("database", service.Required, func(ctx context.Context) error { return database.Ready(ctx, pool) })
 	health.Add("broker publisher", service.Degrading, publisher.Ready)
 	health.Add("broker consumer", service.Degrading, consumer.Ready)
 	engine := service.NewEngine(log, reg, health)

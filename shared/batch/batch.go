@@ -10,7 +10,8 @@
 // What each caller learns, whatever happens:
 //
 //	done                               its own result
-//	an item of the batch is bad        its own result: the batch was done again item by item
+//	an item of the batch is bad        its own result: the batch is halved until the bad item is alone
+//	somebody else holds what it needs  its own result, later: it is retried, apart from the others
 //	gave up while it was waiting       ErrNotStarted: its item was taken out, nothing was done
 //	gave up while it was being done    ErrOutcomeUnknown: it may or may not be done
 //	the batch failed as a whole        the error of the batch
@@ -20,9 +21,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"runtime/debug"
-	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -60,27 +60,58 @@ func Take[T any](first T, queue <-chan T, limit int) []T {
 	return items
 }
 
-// Isolate does all items at once. When that fails with an error that isItem says
-// is the fault of an item, each is done alone, so that the bad one does not fail
-// its neighbours. A panic counts as the fault of an item.
-func Isolate[I, O any](ctx context.Context, items []I, do Func[I, O], isItem func(error) bool) []Result[O] {
-	results := make([]Result[O], len(items))
-	values, err := recovered(ctx, items, do)
-	if err != nil && len(items) > 1 && (isItem(err) || errors.Is(err, ErrPanic)) {
-		for i := range items {
-			results[i] = Isolate(ctx, items[i:i+1], do, isItem)[0]
-		}
-		return results
-	}
-	for i := range results {
-		if err != nil {
-			results[i].Err = err
-		} else {
-			results[i].Value = values[i]
-		}
-	}
-	return results
+// Faults tells a batch what the errors of its [Func] mean. An error that is neither
+// Whole nor Busy concerns one item, as does a panic.
+type Faults struct {
+	// Whole reports an error that no item has caused, such as a database that is down:
+	// doing the items one by one would fail the same way.
+	Whole func(error) bool
+	// Busy reports that somebody else holds what an item needs, such as a row lock: the
+	// item can be done later.
+	Busy func(error) bool
 }
+
+// Isolate does all items at once. When that fails with an error that may concern one
+// item, it does each half alone, and so on, so that a bad item fails without its
+// neighbors. Items are yielded, with their index, as soon as their result is known.
+//
+// Only the first attempt may wait for locks (see [MayWait]): in a set that has failed
+// before, one that is held by somebody else must not delay the neighbors again.
+func Isolate[I, O any](ctx context.Context, items []I, do Func[I, O], whole func(error) bool) iter.Seq2[int, Result[O]] {
+	return func(yield func(int, Result[O]) bool) {
+		isolate(ctx, 0, items, do, whole, yield)
+	}
+}
+
+// isolate does items, whose first has the index at, and reports whether to go on.
+func isolate[I, O any](ctx context.Context, at int, items []I, do Func[I, O], whole func(error) bool, yield func(int, Result[O]) bool) bool {
+	values, err := recovered(ctx, items, do)
+	if err != nil && len(items) > 1 && !whole(err) {
+		ctx, half := WithoutWaiting(ctx), len(items)/2
+		return isolate(ctx, at, items[:half], do, whole, yield) && isolate(ctx, at+half, items[half:], do, whole, yield)
+	}
+	for i := range items {
+		r := Result[O]{Err: err}
+		if err == nil {
+			r.Value = values[i]
+		}
+		if !yield(at+i, r) {
+			return false
+		}
+	}
+	return true
+}
+
+type waitKey struct{}
+
+// WithoutWaiting returns a context in which [MayWait] is false.
+func WithoutWaiting(ctx context.Context) context.Context {
+	return context.WithValue(ctx, waitKey{}, false)
+}
+
+// MayWait reports whether a [Func] may wait for a lock that somebody else holds. If not,
+// it must fail at once with an error that is [Faults].Busy.
+func MayWait(ctx context.Context) bool { return ctx.Value(waitKey{}) == nil }
 
 func recovered[I, O any](ctx context.Context, items []I, do Func[I, O]) (values []O, err error) {
 	defer func() {
@@ -93,112 +124,6 @@ func recovered[I, O any](ctx context.Context, items []I, do Func[I, O]) (values 
 		err = fmt.Errorf("batch: %d results for %d items", len(values), len(items))
 	}
 	return values, err
-}
-
-// Batcher collects the items of concurrent callers into batches. Any number of
-// goroutines may call [Batcher.Do]; exactly one runs [Batcher.Run].
-type Batcher[I, O any] struct {
-	opts    Options[I, O]
-	queue   chan *call[I, O]
-	stopped chan struct{}
-}
-
-// Options of a [Batcher]; all are needed.
-type Options[I, O any] struct {
-	Do     Func[I, O]
-	IsItem func(error) bool // which errors of Do are the fault of one item
-	Max    int              // items in one batch
-	// Timeout bounds one batch, including its item by item repetition.
-	Timeout time.Duration
-	Sizes   prometheus.Observer // sees the size of each batch
-}
-
-type call[I, O any] struct {
-	item  I
-	state atomic.Int32
-	done  chan Result[O]
-}
-
-const (
-	waiting int32 = iota
-	taken
-	abandoned
-)
-
-// New makes a batcher; it does nothing until it is Run.
-func New[I, O any](opts Options[I, O]) *Batcher[I, O] {
-	return &Batcher[I, O]{opts: opts, queue: make(chan *call[I, O], opts.Max), stopped: make(chan struct{})}
-}
-
-// Do has item done in the next batch and waits for its result. When ctx ends
-// first, the error wraps ErrNotStarted or ErrOutcomeUnknown and the cause.
-func (b *Batcher[I, O]) Do(ctx context.Context, item I) (O, error) {
-	c := &call[I, O]{item: item, done: make(chan Result[O], 1)}
-	cause := func() error { return context.Cause(ctx) }
-	select {
-	case b.queue <- c:
-		select {
-		case r := <-c.done:
-			return r.Value, r.Err
-		case <-ctx.Done():
-		case <-b.stopped:
-			cause = func() error { return errors.New("shutting down") }
-		}
-	case <-ctx.Done():
-	case <-b.stopped:
-		cause = func() error { return errors.New("shutting down") }
-	}
-	var none O
-	if c.state.CompareAndSwap(waiting, abandoned) {
-		return none, fmt.Errorf("%w: %w", ErrNotStarted, cause())
-	}
-	select {
-	case r := <-c.done: // it was answered just now
-		return r.Value, r.Err
-	default:
-		return none, fmt.Errorf("%w: %w", ErrOutcomeUnknown, cause())
-	}
-}
-
-// Run does batch after batch until ctx is done, then does what is still queued
-// and returns. A batch is never cut off by ctx, only by its own timeout.
-func (b *Batcher[I, O]) Run(ctx context.Context) error {
-	defer close(b.stopped)
-	for {
-		select {
-		case first := <-b.queue:
-			b.do(ctx, first)
-		case <-ctx.Done():
-			for {
-				select {
-				case first := <-b.queue:
-					b.do(ctx, first)
-				default:
-					return nil
-				}
-			}
-		}
-	}
-}
-
-func (b *Batcher[I, O]) do(ctx context.Context, first *call[I, O]) {
-	calls := Take(first, b.queue, b.opts.Max)
-	items := make([]I, 0, len(calls))
-	kept := calls[:0]
-	for _, c := range calls {
-		if c.state.CompareAndSwap(waiting, taken) {
-			kept, items = append(kept, c), append(items, c.item)
-		}
-	}
-	if len(items) == 0 {
-		return
-	}
-	b.opts.Sizes.Observe(float64(len(items)))
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.opts.Timeout)
-	defer cancel()
-	for i, r := range Isolate(ctx, items, b.opts.Do, b.opts.IsItem) {
-		kept[i].done <- r
-	}
 }
 
 // NewSizes is a histogram for batch sizes, registered under the name of what is batched.

@@ -17,8 +17,15 @@ import (
 
 var (
 	errBad  = errors.New("bad item")
+	errBusy = errors.New("locked by somebody else")
 	errDown = errors.New("database down")
 )
+
+func faults() batch.Faults {
+	return batch.Faults{Whole: isDown, Busy: func(err error) bool { return errors.Is(err, errBusy) }}
+}
+
+func isDown(err error) bool { return errors.Is(err, errDown) }
 
 // ledger does items and remembers which were done, as a store would: a batch is
 // done as a whole or not at all.
@@ -54,8 +61,12 @@ func (l *ledger) do(_ context.Context, items []int) ([]string, error) {
 
 // run runs a batcher over l inside a bubble until end is called.
 func run(l *ledger, limit int) (b *batch.Batcher[int, string], end func()) {
+	return runFunc(l.do, limit)
+}
+
+func runFunc(do batch.Func[int, string], limit int) (b *batch.Batcher[int, string], end func()) {
 	b = batch.New(batch.Options[int, string]{
-		Do: l.do, IsItem: func(err error) bool { return errors.Is(err, errBad) },
+		Do: do, Faults: faults(),
 		Max: limit, Timeout: time.Hour, Sizes: prometheus.ObserverFunc(func(float64) {}),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -130,7 +141,7 @@ func TestBadItemFailsAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := &ledger{fail: fault}
-			for i, r := range batch.Isolate(t.Context(), []int{0, 1, 2, 3, 4}, l.do, func(err error) bool { return errors.Is(err, errBad) }) {
+			for i, r := range batch.Isolate(t.Context(), []int{0, 1, 2, 3, 4}, l.do, isDown) {
 				if i == 3 {
 					require.Error(t, r.Err)
 					require.True(t, errors.Is(r.Err, errBad) || errors.Is(r.Err, batch.ErrPanic))
@@ -150,10 +161,10 @@ func TestBatchErrorReachesEveryCaller(t *testing.T) {
 	for _, r := range batch.Isolate(t.Context(), []int{1, 2, 3}, func(context.Context, []int) ([]string, error) {
 		calls++
 		return nil, errDown
-	}, func(err error) bool { return errors.Is(err, errBad) }) {
+	}, isDown) {
 		require.ErrorIs(t, r.Err, errDown)
 	}
-	require.Equal(t, 1, calls, "it is not the items' fault: not repeated one by one")
+	require.Equal(t, 1, calls, "it is no item's fault: not done in parts")
 }
 
 func TestCallerThatGivesUpLearnsWhatIsKnown(t *testing.T) {
@@ -210,7 +221,7 @@ func BenchmarkSharedCommit(b *testing.B) {
 				<-time.After(time.Millisecond)
 				return make([]string, len(items)), nil
 			},
-			IsItem: func(error) bool { return false }, Max: 256, Timeout: time.Minute, Sizes: prometheus.ObserverFunc(func(float64) {}),
+			Faults: faults(), Max: 256, Timeout: time.Minute, Sizes: prometheus.ObserverFunc(func(float64) {}),
 		})
 		ctx, cancel := context.WithCancel(b.Context())
 		defer cancel()

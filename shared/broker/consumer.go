@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,16 +14,6 @@ import (
 
 	"gozon/shared/batch"
 )
-
-// ErrPoison marks a message that can never be handled. Wrap it: the consumer
-// sends such a message to the dead-letter queue and logs the error.
-var ErrPoison = errors.New("poison message")
-
-// Handler handles the bodies of a batch of messages and returns one error for
-// each, in order. nil: done, it is acked. ErrPoison: it is dead-lettered. Any
-// other: it cannot be done now and is given again, with backoff, for ever. The
-// same message may come many times.
-type Handler func(ctx context.Context, bodies [][]byte) []error
 
 const (
 	batchMax    = 256
@@ -37,19 +27,22 @@ const (
 )
 
 // Consumer takes messages from one queue in batches: a batch is whatever arrived
-// while the last one was handled. Messages are acked after they were handled.
+// while the last one was handled. Messages are acked after they were handled. One that
+// fails by itself is set aside and retried; others pass it.
 type Consumer struct {
 	*link
-	queue    string
-	handle   Handler
-	sizes    prometheus.Observer
-	outcomes *prometheus.CounterVec
+	queue           string
+	handle          Handler
+	deadLetterAfter time.Duration
+	sizes           prometheus.Observer
+	outcomes        *prometheus.CounterVec
+	heldNow         atomic.Int64
 }
 
 // NewConsumer makes a consumer and registers its metrics; it connects when it is Run.
-func NewConsumer(url, name, queue string, handle Handler, log *slog.Logger, reg prometheus.Registerer) *Consumer {
+func NewConsumer(cfg Config, name, queue string, handle Handler, log *slog.Logger, reg prometheus.Registerer) *Consumer {
 	c := &Consumer{
-		link: newLink(url, name, log), queue: queue, handle: handle,
+		link: newLink(cfg.AMQPURL, name, log), queue: queue, handle: handle, deadLetterAfter: cfg.DeadLetterAfter,
 		sizes: batch.NewSizes(reg, "consumer"),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "consumer_messages_total", Help: "Messages by what became of them.",
@@ -59,6 +52,8 @@ func NewConsumer(url, name, queue string, handle Handler, log *slog.Logger, reg 
 		c.outcomes.WithLabelValues(o)
 	}
 	reg.MustRegister(c.outcomes, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "consumer_held_messages", Help: "Messages that failed by themselves and are being retried.",
+	}, func() float64 { return float64(c.heldNow.Load()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "consumer_up", Help: "1 while the consumer has a session with the broker.",
 	}, func() float64 {
 		if c.Ready(context.Background()) != nil {
@@ -113,12 +108,26 @@ func (c *Consumer) consume(ctx context.Context, s *session) error {
 	defer closing(consumer.Close)
 	defer close(ended)
 	c.connected()
+	settle := &settler{Consumer: c, session: s}
+	defer c.heldNow.Store(0) // closing the channel gives them back to the queue
 	for {
+		var retry <-chan time.Time
+		if at, some := settle.due(); some {
+			wait := time.Until(at)
+			if wait <= 0 { // not left to the select, which a full queue could win forever
+				if err := settle.retry(ctx); err != nil {
+					return err
+				}
+				wait = 0 // the rest of what is due takes turns with fresh messages
+			}
+			retry = time.After(wait)
+		}
 		select {
 		case first := <-deliveries:
-			if err := c.settle(ctx, s, batch.Take(first, deliveries, batchMax)); err != nil {
+			if err := settle.fresh(ctx, batch.Take(first, deliveries, batchMax)); err != nil {
 				return err
 			}
+		case <-retry:
 		case err := <-running:
 			return fmt.Errorf("consumer ended: %w", errors.Join(err, errors.New("the channel closed")))
 		case <-s.down:
@@ -127,69 +136,4 @@ func (c *Consumer) consume(ctx context.Context, s *session) error {
 			return nil
 		}
 	}
-}
-
-// settle handles a batch until nothing of it is left to try again, then acks it
-// with one frame. An error means that the session is of no more use.
-func (c *Consumer) settle(ctx context.Context, s *session, deliveries []rabbitmq.Delivery) error {
-	c.sizes.Observe(float64(len(deliveries)))
-	left, wait := deliveries, retryFirst
-	dead := map[uint64]bool{}
-	for {
-		var held []rabbitmq.Delivery
-		var heldErr error
-		for i, err := range c.handled(ctx, left) {
-			switch {
-			case err == nil:
-				c.outcomes.WithLabelValues(outcomeDone).Inc()
-			case errors.Is(err, ErrPoison):
-				c.outcomes.WithLabelValues(outcomeDead).Inc()
-				c.log.ErrorContext(ctx, "message goes to the dead-letter queue", "message_id", left[i].MessageId, "error", err)
-				if err := left[i].Reject(false); err != nil {
-					return fmt.Errorf("reject: %w", err)
-				}
-				dead[left[i].DeliveryTag] = true
-			default:
-				held, heldErr = append(held, left[i]), err
-			}
-		}
-		if len(held) == 0 {
-			break
-		}
-		c.outcomes.WithLabelValues(outcomeHeld).Add(float64(len(held)))
-		c.log.WarnContext(ctx, "messages held, will try again", "messages", len(held), "error", heldErr, "after", wait.String())
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-s.down:
-			timer.Stop()
-			return errors.New("the session ended while messages were held")
-		case <-ctx.Done():
-			timer.Stop()
-			return errors.New("stopped while messages were held")
-		}
-		left, wait = held, min(2*wait, retryMax)
-	}
-	// What was rejected is settled already, and to ack it again would be an error;
-	// one frame settles all the others.
-	for _, deliverie := range slices.Backward(deliveries) {
-		if dead[deliverie.DeliveryTag] {
-			continue
-		}
-		if err := deliverie.Ack(true); err != nil {
-			return fmt.Errorf("ack: %w", err)
-		}
-		break
-	}
-	return nil
-}
-
-func (c *Consumer) handled(ctx context.Context, deliveries []rabbitmq.Delivery) []error {
-	bodies := make([][]byte, len(deliveries))
-	for i, d := range deliveries {
-		bodies[i] = d.Body
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handleFor)
-	defer cancel()
-	return c.handle(ctx, bodies)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"gozon/shared/batch"
 	"gozon/shared/broker"
 	"gozon/shared/events"
 )
@@ -19,10 +20,10 @@ func message(orderID string) []byte {
 
 func TestDecodedSaysWhatBecomesOfEachMessage(t *testing.T) {
 	t.Parallel()
-	errBad, errDown := errors.New("bad"), errors.New("down")
+	errBad, errDown, errBusy, errOther := errors.New("bad"), errors.New("down"), errors.New("busy"), errors.New("other")
 	for name, tc := range map[string]struct {
 		bodies []string
-		want   []error // nil, broker.ErrPoison, or errDown
+		want   []error
 		done   []string
 	}{
 		"all well":               {[]string{"a", "b"}, []error{nil, nil}, []string{"a", "b"}},
@@ -30,7 +31,9 @@ func TestDecodedSaysWhatBecomesOfEachMessage(t *testing.T) {
 		"nothing decodable":      {[]string{"", ""}, []error{broker.ErrPoison, broker.ErrPoison}, nil},
 		"bad item alone":         {[]string{"a", "bad", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
 		"panic alone":            {[]string{"a", "panic", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
-		"database down: retried": {[]string{"a", "down", ""}, []error{errDown, errDown, broker.ErrPoison}, nil},
+		"database down: all":     {[]string{"a", "down", ""}, []error{broker.ErrUnavailable, broker.ErrUnavailable, broker.ErrPoison}, nil},
+		"busy item alone":        {[]string{"a", "busy", "b"}, []error{nil, broker.ErrBusy, nil}, []string{"a", "b"}},
+		"unexpected error alone": {[]string{"a", "other", "b"}, []error{nil, errOther, nil}, []string{"a", "b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -47,10 +50,18 @@ func TestDecodedSaysWhatBecomesOfEachMessage(t *testing.T) {
 						return nil, errBad
 					case slices.Contains(items, "down"):
 						return nil, errDown
+					case slices.Contains(items, "busy"):
+						return nil, errBusy
+					case slices.Contains(items, "other"):
+						return nil, errOther
 					case slices.Contains(items, "panic"):
 						panic("panic")
 					}
 					return make([]int, len(items)), nil
+				},
+				batch.Faults{
+					Whole: func(err error) bool { return errors.Is(err, errDown) },
+					Busy:  func(err error) bool { return errors.Is(err, errBusy) },
 				},
 				func(err error) bool { return errors.Is(err, errBad) },
 				func(_ context.Context, item string, _ int) { done = append(done, item) })

@@ -17,13 +17,17 @@ import (
 
 // Config is read from the environment; embed it in a service's configuration.
 type Config struct {
-	AMQPURL string `env:"AMQP_URL,notEmpty" usage:"amqp://user:password@host:5672/vhost"`
+	AMQPURL         string        `env:"AMQP_URL,notEmpty" usage:"amqp://user:password@host:5672/vhost"`
+	DeadLetterAfter time.Duration `env:"DEAD_LETTER_AFTER" envDefault:"5m" usage:"how long a message that fails by itself is retried"`
 }
 
 // Validate reports a URL that cannot work, without showing the password.
 func (c Config) Validate() error {
 	if u, err := url.Parse(c.AMQPURL); err != nil || u.Scheme != "amqp" && u.Scheme != "amqps" || u.Host == "" {
 		return errors.New("AMQP_URL is not an AMQP URL")
+	}
+	if c.DeadLetterAfter <= 0 {
+		return fmt.Errorf("DEAD_LETTER_AFTER is %s: it must be positive", c.DeadLetterAfter)
 	}
 	return nil
 }
@@ -49,11 +53,15 @@ type session struct {
 // fail ends the session; its owner then makes a new one.
 func (s *session) fail() { s.once.Do(func() { close(s.down) }) }
 
-func dial(amqpURL, name string, log *slog.Logger) (*session, error) {
-	s := &session{down: make(chan struct{}), log: libraryLog{log}}
+func dialConfig(name string) amqp.Config {
 	properties := amqp.NewConnectionProperties()
 	properties.SetClientConnectionName(name)
-	cfg := amqp.Config{Heartbeat: heartbeat, Properties: properties, Dial: amqp.DefaultDial(dialTimeout)}
+	return amqp.Config{Heartbeat: heartbeat, Properties: properties, Dial: amqp.DefaultDial(dialTimeout)}
+}
+
+func dial(amqpURL, name string, log *slog.Logger) (*session, error) {
+	s := &session{down: make(chan struct{}), log: libraryLog{log}}
+	cfg := dialConfig(name)
 	if err := declare(amqpURL, cfg); err != nil {
 		return nil, err
 	}

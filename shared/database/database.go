@@ -1,5 +1,14 @@
 // Package database opens a service's own part of PostgreSQL: its pool, its
 // migrations, its transactions, and what its errors mean.
+//
+// What a fault of the database does:
+//
+//	down, starting, full, out of connections    IsUnavailable: nothing was done, another attempt may succeed
+//	read-only (a failover, a maintenance)       the same; its connections are closed, so that none outlives that state
+//	a row or table that somebody else locks     IsBusy within 100 ms: that item is retried, its neighbors commit
+//	a value or constraint violated              IsData: another attempt fails the same way
+//	the connection lost during a commit         ErrCommit: it may or may not have happened
+//	a schema other than the program expects     IsSchema: no item has caused it
 package database
 
 import (
@@ -8,22 +17,20 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
-	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
+
+	"gozon/shared/batch"
 )
 
 // Conn is what runs SQL: a pool or a transaction, of database/sql or of gorm.
@@ -34,7 +41,7 @@ type Conn interface {
 
 // Config is read from the environment; embed it in a service's configuration.
 type Config struct {
-	URL      string `env:"DATABASE_URL,notEmpty" usage:"postgres://role:password@host:5432/database"`
+	URL      string `env:"DATABASE_URL,notEmpty" usage:"postgres://role:password@host:5432/database; of several hosts (host1:5432,host2:5432) the writable one is used"`
 	MaxConns int    `env:"DATABASE_MAX_CONNS" envDefault:"10" usage:"size of the connection pool"`
 }
 
@@ -49,14 +56,48 @@ func (c Config) Validate() error {
 	return nil
 }
 
+// connConfig is how every connection of a service is made.
+func (c Config) connConfig() (*pgx.ConnConfig, error) {
+	cfg, err := pgx.ParseConfig(c.URL)
+	if err != nil {
+		return nil, errors.New("database: DATABASE_URL is not a PostgreSQL connection URL")
+	}
+	cfg.ConnectTimeout = 3 * time.Second
+	// A host that vanishes without closing its connections is noticed within half a minute.
+	cfg.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3,
+	}}).DialContext
+	if cfg.ValidateConnect == nil && !strings.Contains(c.URL, "target_session_attrs") {
+		// A standby, or a server that is read-only for now, is as good as one that is down.
+		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	keep := cfg.OnPgError
+	cfg.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
+		return !unusable(err.Code) && keep(conn, err)
+	}
+	return cfg, nil
+}
+
+// Connect makes a connection of its own, beside the pool.
+func Connect(ctx context.Context, c Config) (*pgx.Conn, error) {
+	cfg, err := c.connConfig()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return conn, nil
+}
+
 // Open makes a pool. It does not connect yet: a database that is down shows at
 // the first query.
 func Open(c Config) (*sql.DB, *gorm.DB, error) {
-	cfg, err := pgx.ParseConfig(c.URL)
+	cfg, err := c.connConfig()
 	if err != nil {
-		return nil, nil, errors.New("database: DATABASE_URL is not a PostgreSQL connection URL")
+		return nil, nil, err
 	}
-	cfg.ConnectTimeout = 3 * time.Second
 	// No statement and no lock may outlive the caller that gave up on it, even
 	// when this process is cut off without a goodbye.
 	for name, value := range map[string]string{
@@ -72,6 +113,7 @@ func Open(c Config) (*sql.DB, *gorm.DB, error) {
 	db, err := gorm.Open(postgres.New(postgres.Config{Conn: pool}), &gorm.Config{
 		SkipDefaultTransaction: true, // every write says its own transaction
 		DisableAutomaticPing:   true,
+		QueryFields:            true,           // never SELECT *: its cached plans fail once a column is added
 		Logger:                 logger.Discard, // errors are returned, and logged once where they end
 		NowFunc:                func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) },
 	})
@@ -81,121 +123,58 @@ func Open(c Config) (*sql.DB, *gorm.DB, error) {
 	return pool, db, nil
 }
 
-// Migrate brings the schema up to date. Replicas that start together wait for
-// each other on an advisory lock.
-func Migrate(ctx context.Context, db *sql.DB, schema string, migrations fs.FS) error {
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
+// Ready is nil when the pool reaches a server that can be written to. A connection to
+// one that cannot is closed: it would stay read-only after the server no longer is.
+func Ready(ctx context.Context, pool *sql.DB) error {
+	conn, err := pool.Conn(ctx)
 	if err != nil {
-		return fmt.Errorf("migrate: %w", err)
+		return err
 	}
-	p, err := goose.NewProvider(goose.DialectPostgres, db, migrations,
-		goose.WithSessionLocker(locker), goose.WithTableName(schema+".goose_db_version"))
-	if err != nil {
-		return fmt.Errorf("migrate: %w", err)
+	defer conn.Close()
+	var readOnly string
+	if err := conn.QueryRowContext(ctx, "SHOW transaction_read_only").Scan(&readOnly); err != nil {
+		return err
 	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
+	if readOnly == "on" {
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // closes it
+		return errors.New("the server is read-only")
 	}
 	return nil
 }
 
-// MigrateWhenUp migrates as soon as the database answers, trying again until ctx
-// is done; a migration that the database refuses is returned at once.
-func MigrateWhenUp(ctx context.Context, db *sql.DB, schema string, migrations fs.FS) error {
-	tick := time.NewTicker(500 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := db.PingContext(ctx)
-		if err == nil {
-			err = Migrate(ctx, db, schema, migrations)
-		}
-		var refused *pgconn.PgError
-		if err == nil || errors.As(err, &refused) && !transient(refused.Code) {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
-		}
-	}
-}
-
-// IsData reports whether err is the database's refusal of what was said: a value
-// that does not fit (class 22) or breaks a constraint (class 23). Saying it again
-// is of no use. A unique violation is left out: it means that somebody else was
-// faster, and the next attempt sees what they wrote.
-func IsData(err error) bool {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok || pg.Code == "23505" {
-		return false
-	}
-	return pg.Code[:2] == "22" || pg.Code[:2] == "23"
-}
-
-// transient codes are of a server that is starting, stopping, full, or choosing between two transactions.
-func transient(code string) bool {
-	switch code[:2] {
-	case "08", "40", "53", "55", "57", "58":
-		return true
-	}
-	return false
-}
-
-// ErrCommit is wrapped by an error of [InTx] that came from the commit itself:
-// the transaction may or may not have happened.
-var ErrCommit = errors.New("commit failed, outcome unknown")
+// How long a statement of [InTx] waits for a lock. Transactions of the shop hold theirs
+// for milliseconds; whoever holds one for longer, an operator in psql say, must not
+// stall a whole set (see [batch.Isolate]).
+const (
+	lockTimeout    = "SET LOCAL lock_timeout = '100ms'"
+	lockTimeoutMin = "SET LOCAL lock_timeout = '1ms'" // the least there is
+)
 
 // InTx runs fn in a transaction and commits it, or rolls it back when fn fails or panics.
+// A statement that waits too long for a lock fails with an error that [IsBusy]; where
+// [batch.MayWait] is false, that is at once. An error of the commit wraps [ErrCommit]
+// unless the server says that it has rolled back.
 func InTx(ctx context.Context, db *gorm.DB, fn func(tx *gorm.DB) error) error {
+	limit := lockTimeout
+	if !batch.MayWait(ctx) {
+		limit = lockTimeoutMin
+	}
 	finished := false
 	err := db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		if _, err := tx.Statement.ConnPool.ExecContext(ctx, limit); err != nil {
+			return fmt.Errorf("begin: %w", err)
+		}
 		err := fn(tx)
 		finished = err == nil
 		return err
 	})
-	if err != nil && finished {
+	if err != nil && finished && !rolledBack(err) {
 		return fmt.Errorf("%w: %w", ErrCommit, err)
 	}
 	return err
 }
 
-// IsUnavailable reports whether err says that the database could not be reached,
-// is not ready, or did not answer in time. Another attempt may succeed.
-func IsUnavailable(err error) bool {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return transient(pg.Code)
-	}
-	var network net.Error // also pgconn's connect errors and deadlines
-	var connect *pgconn.ConnectError
-	return errors.As(err, &network) || errors.As(err, &connect) || pgconn.SafeToRetry(err) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrBadConn) ||
-		errors.Is(err, sql.ErrConnDone) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-}
-
 // RegisterMetrics registers the metrics of a pool.
 func RegisterMetrics(reg prometheus.Registerer, pool *sql.DB, name string) {
 	reg.MustRegister(collectors.NewDBStatsCollector(pool, name))
-}
-
-// RunPruner has prune delete what is too old, now and every hour, until ctx is done. It
-// works in steps of at most limit rows, so that no transaction is long, and may run in
-// every replica. prune says how many rows it has deleted.
-func RunPruner(ctx context.Context, log *slog.Logger, what string, prune func(ctx context.Context, limit int) (int64, error)) error {
-	const step = 5000
-	tick := time.NewTicker(time.Hour)
-	defer tick.Stop()
-	for {
-		for n := int64(step); n == step; {
-			var err error
-			if n, err = prune(ctx, step); err != nil && ctx.Err() == nil {
-				log.WarnContext(ctx, "not pruned, will try again in an hour", "what", what, "error", err)
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
 }

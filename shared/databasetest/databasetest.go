@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -90,11 +91,12 @@ func (d *Database) URL(role string) string { return url(d.server, role, d.name) 
 // Open returns a pool of the role's, with its schema migrated.
 func (d *Database) Open(t testing.TB, role string, migrations fs.FS) (*sql.DB, *gorm.DB) {
 	t.Helper()
-	pool, db, err := database.Open(database.Config{URL: d.URL(role), MaxConns: 10})
+	cfg := database.Config{URL: d.URL(role), MaxConns: 10}
+	pool, db, err := database.Open(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, pool.Close()) })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	require.NoError(t, database.MigrateWhenUp(ctx, pool, role, migrations))
+	require.NoError(t, database.Migrate(ctx, cfg, role, migrations, slog.New(slog.DiscardHandler)))
 	return pool, db
 }

@@ -29,7 +29,7 @@ func Fail(c *gin.Context, log *slog.Logger, err error) {
 		p = problem.RequestInFlight()
 	case errors.Is(err, batch.ErrOutcomeUnknown), errors.Is(err, database.ErrCommit):
 		p = problem.OutcomeUnknown("it is not known whether this was done; look before you try again")
-	case errors.Is(err, batch.ErrNotStarted), database.IsUnavailable(err):
+	case errors.Is(err, batch.ErrNotStarted), database.IsUnavailable(err), database.IsBusy(err):
 		p = problem.Unavailable("nothing was done; it is safe to try again")
 	default:
 		p = problem.Internal()

@@ -4,8 +4,8 @@ package messaging
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,7 +18,7 @@ import (
 )
 
 // NewHandler handles batches of payment results and registers its metrics.
-func NewHandler(orders *order.Service, log *slog.Logger, reg prometheus.Registerer) broker.Handler {
+func NewHandler(orders *order.Service, reg prometheus.Registerer) broker.Handler {
 	results := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "payment_results_total", Help: "Payment results by what they did.",
 	}, []string{"outcome"})
@@ -27,23 +27,22 @@ func NewHandler(orders *order.Service, log *slog.Logger, reg prometheus.Register
 		Buckets: prometheus.ExponentialBuckets(0.002, 2, 16),
 	})
 	reg.MustRegister(results, latency)
-	for _, o := range []order.Outcome{order.OutcomeApplied, order.OutcomeNoted, order.OutcomeDuplicate, order.OutcomeContradictory, order.OutcomeUnknownOrder} {
+	for _, o := range []order.Outcome{order.OutcomeApplied, order.OutcomeNoted, order.OutcomeDuplicate} {
 		results.WithLabelValues(string(o))
 	}
 
-	return broker.Decoded(decode, orders.Settle, database.IsData, func(ctx context.Context, r order.PaymentResult, s order.Settlement) {
+	return broker.Decoded(decode, orders.Settle, database.Faults(), permanent, func(_ context.Context, r order.PaymentResult, s order.Settlement) {
 		results.WithLabelValues(string(s.Outcome)).Inc()
-		switch s.Outcome {
-		case order.OutcomeApplied:
-			if r.Result == order.ResultSucceeded || r.Result == order.ResultFailed {
-				latency.Observe(time.Since(s.Order.CreatedAt).Seconds())
-			}
-		case order.OutcomeContradictory, order.OutcomeUnknownOrder:
-			log.ErrorContext(ctx, "a payment result changed nothing", "outcome", string(s.Outcome),
-				"order_id", r.OrderID.String(), "message_id", r.MessageID.String(), "status", string(s.Order.Status))
-		case order.OutcomeNoted, order.OutcomeDuplicate:
+		if s.Outcome == order.OutcomeApplied && (r.Result == order.ResultSucceeded || r.Result == order.ResultFailed) {
+			latency.Observe(time.Since(s.Order.CreatedAt).Seconds())
 		}
 	})
+}
+
+// permanent reports whether another attempt would fail the same way.
+func permanent(err error) bool {
+	_, rule := errors.AsType[order.RuleError](err)
+	return rule || database.IsData(err)
 }
 
 func decode(e events.Envelope) (order.PaymentResult, error) {

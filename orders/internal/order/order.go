@@ -15,7 +15,6 @@
 package order
 
 import (
-	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,10 +23,19 @@ import (
 	"gozon/shared/money"
 )
 
+// RuleError is an error of the domain's rules: another attempt fails the same way. The
+// edges tell it by its type, so no list of errors has to be kept.
+type RuleError string
+
+// Error implements error.
+func (e RuleError) Error() string { return string(e) }
+
 // Errors of the domain.
 var (
-	ErrNotFound       = errors.New("order not found")
-	ErrNotCancellable = errors.New("order was cancelled for another reason")
+	ErrNotFound       = RuleError("order not found")
+	ErrNotCancellable = RuleError("order was cancelled for another reason")
+	// ErrContradiction is about a payment result that cannot be true of its order.
+	ErrContradiction = RuleError("the payment result contradicts the order")
 )
 
 // MaxItem is the length of an item's name, in characters.

@@ -175,15 +175,30 @@ func TestTimeline(t *testing.T) {
 func TestSameMessageTwiceInOneBatchCountsOnce(t *testing.T) {
 	t.Parallel()
 	o := Draft{UserID: 1, Item: "x", Price: 1}.Place(uuid.New(), at)
-	r, unknown := succeeded, succeeded
+	r := succeeded
 	r.MessageID, r.OrderID = uuid.New(), o.ID
-	unknown.MessageID, unknown.OrderID = uuid.New(), uuid.New()
-	settled, changed := settle([]PaymentResult{r, r, unknown}, map[uuid.UUID]bool{r.MessageID: true, unknown.MessageID: true}, map[uuid.UUID]*Order{o.ID: &o}, at)
+	settled, changed, err := settle([]PaymentResult{r, r}, map[uuid.UUID]bool{r.MessageID: true}, map[uuid.UUID]*Order{o.ID: &o}, at)
+	require.NoError(t, err)
 	require.Equal(t, OutcomeApplied, settled[0].Outcome)
 	require.Equal(t, OutcomeDuplicate, settled[1].Outcome)
-	require.Equal(t, OutcomeUnknownOrder, settled[2].Outcome)
 	require.Len(t, changed, 1)
 	require.EqualValues(t, 2, changed[0].Version)
+}
+
+// Neither may be acknowledged and forgotten: money may have moved for nothing.
+func TestResultThatCannotBeTrueIsAnError(t *testing.T) {
+	t.Parallel()
+	paid, refused := made(t, "new"), failed
+	unknown := succeeded
+	unknown.MessageID, unknown.OrderID = uuid.New(), uuid.New()
+	_, _, err := settle([]PaymentResult{unknown}, map[uuid.UUID]bool{unknown.MessageID: true}, map[uuid.UUID]*Order{paid.ID: &paid}, at)
+	require.ErrorIs(t, err, ErrNotFound)
+
+	require.Equal(t, OutcomeApplied, paid.Settle(succeeded, at))
+	refused.MessageID, refused.OrderID = uuid.New(), paid.ID
+	_, _, err = settle([]PaymentResult{refused}, map[uuid.UUID]bool{refused.MessageID: true}, map[uuid.UUID]*Order{paid.ID: &paid}, at)
+	require.ErrorIs(t, err, ErrContradiction)
+	require.IsType(t, RuleError(""), ErrContradiction)
 }
 
 func TestOrderThatChangesTwiceInOneBatchIsWrittenOnce(t *testing.T) {
@@ -191,7 +206,8 @@ func TestOrderThatChangesTwiceInOneBatchIsWrittenOnce(t *testing.T) {
 	o := made(t, "cancelling")
 	first, second := succeeded, refunded
 	first.MessageID, first.OrderID, second.MessageID, second.OrderID = uuid.New(), o.ID, uuid.New(), o.ID
-	settled, changed := settle([]PaymentResult{first, second}, map[uuid.UUID]bool{first.MessageID: true, second.MessageID: true}, map[uuid.UUID]*Order{o.ID: &o}, at)
+	settled, changed, err := settle([]PaymentResult{first, second}, map[uuid.UUID]bool{first.MessageID: true, second.MessageID: true}, map[uuid.UUID]*Order{o.ID: &o}, at)
+	require.NoError(t, err)
 	require.Equal(t, OutcomeNoted, settled[0].Outcome)
 	require.Equal(t, OutcomeApplied, settled[1].Outcome)
 	require.Len(t, changed, 1)

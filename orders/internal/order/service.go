@@ -149,7 +149,9 @@ type Settlement struct {
 }
 
 // Settle applies a set of payment results in one transaction. It returns one
-// settlement for each result.
+// settlement for each result. A [RuleError] is the fault of one of them: there is no such
+// order, or the result contradicts it. Somebody must look at that, because money may have
+// moved for nothing.
 func (s *Service) Settle(ctx context.Context, results []PaymentResult) ([]Settlement, error) {
 	var settled []Settlement
 	err := s.store.InTx(ctx, func(tx Tx) error {
@@ -166,7 +168,9 @@ func (s *Service) Settle(ctx context.Context, results []PaymentResult) ([]Settle
 			return err
 		}
 		var changed []Order
-		settled, changed = settle(results, fresh, orders, now())
+		if settled, changed, err = settle(results, fresh, orders, now()); err != nil {
+			return err
+		}
 		return tx.Update(ctx, changed...)
 	})
 	if err != nil {
@@ -175,32 +179,35 @@ func (s *Service) Settle(ctx context.Context, results []PaymentResult) ([]Settle
 	return settled, nil
 }
 
-// settle decides, in the order of the results. It uses up fresh, so that a message
-// that stands twice in one batch counts once.
-func settle(results []PaymentResult, fresh map[uuid.UUID]bool, orders map[uuid.UUID]*Order, at time.Time) (settled []Settlement, changed []Order) {
+// settle decides, in the order of the results. It uses up fresh, so that a message that is
+// in the set twice counts once.
+func settle(results []PaymentResult, fresh map[uuid.UUID]bool, orders map[uuid.UUID]*Order, at time.Time) (settled []Settlement, changed []Order, err error) {
 	settled = make([]Settlement, len(results))
-	touched := map[uuid.UUID]*Order{} // one may change twice, and is written once
+	touched := map[uuid.UUID]*Order{}
 	for i, r := range results {
 		o, known := orders[r.OrderID]
-		switch {
-		case !known:
-			settled[i].Outcome = OutcomeUnknownOrder
-			continue
-		case !fresh[r.MessageID]:
+		if !fresh[r.MessageID] {
 			settled[i].Outcome = OutcomeDuplicate
-		default:
-			delete(fresh, r.MessageID)
-			settled[i].Outcome = o.Settle(r, at)
-			if out := settled[i].Outcome; out == OutcomeApplied || out == OutcomeNoted {
-				touched[o.ID] = o
-			}
+			continue
 		}
+		if !known {
+			return nil, nil, fmt.Errorf("%w: payment of %s %s", ErrNotFound, r.OrderID, r.Result)
+		}
+		delete(fresh, r.MessageID)
+		settled[i].Outcome = o.Settle(r, at)
 		settled[i].Order = *o
+		switch settled[i].Outcome {
+		case OutcomeApplied, OutcomeNoted:
+			touched[o.ID] = o
+		case OutcomeContradictory:
+			return nil, nil, fmt.Errorf("%w: %s is %s, its payment %s", ErrContradiction, o.ID, o.Status, r.Result)
+		case OutcomeDuplicate:
+		}
 	}
 	for _, o := range touched {
 		changed = append(changed, *o)
 	}
-	return settled, changed
+	return settled, changed, nil
 }
 
 // Order returns one order, or ErrNotFound.

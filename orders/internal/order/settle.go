@@ -35,7 +35,6 @@ const (
 	OutcomeNoted         Outcome = "noted"         // the order is being cancelled: only its timeline grew
 	OutcomeDuplicate     Outcome = "duplicate"     // this message, or what it tells, was here before
 	OutcomeContradictory Outcome = "contradictory" // it cannot be true of the order as it is
-	OutcomeUnknownOrder  Outcome = "unknown_order"
 )
 
 // Settle applies a payment result.

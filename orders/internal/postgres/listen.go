@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"gozon/orders/internal/order"
+	"gozon/shared/database"
 )
 
 // Channel is the PostgreSQL channel on which every change of an order is told, in the
@@ -29,12 +30,12 @@ const (
 // Listener hears of the changes of orders, whichever replica makes them, on one
 // connection of its own.
 type Listener struct {
-	url string
+	cfg database.Config
 	log *slog.Logger
 }
 
 // NewListener listens at a database; it connects when it is Run.
-func NewListener(url string, log *slog.Logger) *Listener { return &Listener{url, log} }
+func NewListener(cfg database.Config, log *slog.Logger) *Listener { return &Listener{cfg, log} }
 
 // Run tells every change to told until ctx is done, and makes a new connection when one
 // is lost. What happened meanwhile is not heard: listening is called each time that it
@@ -61,7 +62,7 @@ func (l *Listener) Run(ctx context.Context, listening func(), lost func(error), 
 func (l *Listener) listen(ctx context.Context, listening func(), told func([]order.Changed)) error {
 	dialing, cancel := context.WithTimeout(ctx, connectWithin)
 	defer cancel()
-	conn, err := pgx.Connect(dialing, l.url)
+	conn, err := database.Connect(dialing, l.cfg)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

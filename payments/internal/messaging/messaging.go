@@ -30,7 +30,7 @@ func NewHandler(payments *payment.Service, log *slog.Logger, reg prometheus.Regi
 	} {
 		decided.WithLabelValues(string(o))
 	}
-	return broker.Decoded(decode, payments.Pay, isMessage, func(ctx context.Context, o payment.Order, outcome payment.Outcome) {
+	return broker.Decoded(decode, payments.Pay, database.Faults(), permanent, func(ctx context.Context, o payment.Order, outcome payment.Outcome) {
 		decided.WithLabelValues(string(outcome)).Inc()
 		if outcome == payment.OutcomeReplayed {
 			log.InfoContext(ctx, "a message about what was decided before got that for an answer", "cancellation", o.Cancelled,
@@ -72,7 +72,8 @@ func decode(e events.Envelope) (payment.Order, error) {
 	return o, nil
 }
 
-// isMessage reports whether an error of the use case is the fault of one message.
-func isMessage(err error) bool {
-	return database.IsData(err) || errors.Is(err, payment.ErrContradiction) || errors.Is(err, payment.ErrBalanceTooLarge)
+// permanent reports whether another attempt would fail the same way.
+func permanent(err error) bool {
+	_, rule := errors.AsType[payment.RuleError](err)
+	return rule || database.IsData(err)
 }

@@ -26,8 +26,7 @@ const (
 
 // Pay decides about a set of orders and cancellations in one transaction: claim, lock,
 // decide, save, emit. It returns one outcome for each; those of one account are decided
-// one after the other, in the order of the set. An error that is ErrContradiction,
-// ErrAmount or ErrBalanceTooLarge is the fault of one of them.
+// one after the other, in the order of the set. A [RuleError] is the fault of one of them.
 func (s *Service) Pay(ctx context.Context, orders []Order) ([]Outcome, error) {
 	var outcomes []Outcome
 	err := s.store.InTx(ctx, func(tx Tx) error {

@@ -25,13 +25,20 @@ import (
 	"gozon/shared/money"
 )
 
+// RuleError is an error of the domain's rules: another attempt fails the same way. The
+// edges tell it by its type, so no list of errors has to be kept.
+type RuleError string
+
+// Error implements error.
+func (e RuleError) Error() string { return string(e) }
+
 // Errors of the domain.
 var (
-	ErrAccountNotFound   = errors.New("account not found")
-	ErrInsufficientFunds = errors.New("insufficient funds")
-	ErrBalanceTooLarge   = errors.New("the balance would exceed " + money.Max.String())
-	ErrAmount            = errors.New("amount must be positive")
-	ErrContradiction     = errors.New("the message contradicts the order's payment")
+	ErrAccountNotFound   = RuleError("account not found")
+	ErrInsufficientFunds = RuleError("insufficient funds")
+	ErrBalanceTooLarge   = RuleError("the balance would exceed " + money.Max.String())
+	ErrAmount            = RuleError("amount must be positive")
+	ErrContradiction     = RuleError("the message contradicts the order's payment")
 )
 
 // Kind of an entry.

@@ -1,0 +1,82 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// Headers of a dead-lettered message.
+const (
+	HeaderReason     = "gozon-reason"      // the error, as text
+	HeaderFailedAt   = "gozon-failed-at"   // when it was dead-lettered, RFC 3339
+	HeaderRoutingKey = "gozon-routing-key" // what it was published with
+)
+
+const (
+	deadLetterWithin = 5 * time.Second
+	reasonMax        = 1 << 10 // bytes
+)
+
+// deadLetter moves messages to the dead-letter queue, each with the reason; the caller acks
+// them afterwards. Rejecting them would leave the reason in a log line alone. A crash in
+// between leaves a copy in both queues, of which at most one can take effect.
+//
+// It uses a short connection of its own: one that publishes is blocked while the broker is
+// short of memory or disk, and acks must not be.
+func (c *Consumer) deadLetter(ctx context.Context, messages []*held, reasons []error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadLetterWithin)
+	defer cancel()
+	conn, err := amqp.DialConfig(c.url, dialConfig(c.name+" dead letters"))
+	if err != nil {
+		return fmt.Errorf("dead-letter: %w", err)
+	}
+	defer closing(func() { _ = conn.Close() })
+	ch, err := conn.Channel()
+	if err != nil {
+		return fmt.Errorf("dead-letter: %w", err)
+	}
+	if err := ch.Confirm(false); err != nil {
+		return fmt.Errorf("dead-letter: %w", err)
+	}
+	// Large enough for every message: a return reaches it before its confirm is resolved.
+	returns := ch.NotifyReturn(make(chan amqp.Return, len(messages)))
+	confirms := make([]*amqp.DeferredConfirmation, len(messages))
+	for i, m := range messages {
+		c.log.ErrorContext(ctx, "consumer: message goes to the dead-letter queue",
+			"message_id", m.MessageId, "type", m.Type, "error", reasons[i])
+		headers := amqp.Table{
+			HeaderReason:     reasons[i].Error()[:min(len(reasons[i].Error()), reasonMax)],
+			HeaderFailedAt:   time.Now().UTC().Format(time.RFC3339),
+			HeaderRoutingKey: m.RoutingKey,
+		}
+		maps.Copy(headers, m.Headers) // of an earlier failure too, which came first
+		confirms[i], err = ch.PublishWithDeferredConfirmWithContext(ctx, DeadExchange, c.queue, true, false, amqp.Publishing{
+			Headers: headers, Body: m.Body, DeliveryMode: amqp.Persistent,
+			ContentType: m.ContentType, ContentEncoding: m.ContentEncoding, CorrelationId: m.CorrelationId,
+			MessageId: m.MessageId, Timestamp: m.Timestamp, Type: m.Type, AppId: m.AppId,
+		})
+		if err != nil {
+			return fmt.Errorf("dead-letter: %w", err)
+		}
+	}
+	for _, confirm := range confirms {
+		acked, err := confirm.WaitContext(ctx)
+		if err != nil {
+			return fmt.Errorf("dead-letter: %w", err)
+		}
+		if !acked {
+			return fmt.Errorf("dead-letter: %w", ErrNacked)
+		}
+	}
+	select {
+	case <-returns:
+		return errors.New("dead-letter: the broker has no dead-letter queue")
+	default:
+		return nil
+	}
+}
