@@ -34,18 +34,18 @@ type bench struct {
 	broker   *brokertest.Broker
 }
 
-func start(t *testing.T) *bench {
+func start(t *testing.T, settings ...string) *bench {
 	t.Helper()
 	b := &bench{database: databasetest.New(t), broker: brokertest.New(t)}
 	b.pool, _ = b.database.Open(t, postgres.Schema, migrations.FS)
-	b.Service = b.another(t).Ready(t)
+	b.Service = b.another(t, settings...).Ready(t)
 	return b
 }
 
 // another starts one more service on the same database and virtual host.
-func (b *bench) another(t *testing.T) *servicetest.Service {
+func (b *bench) another(t *testing.T, settings ...string) *servicetest.Service {
 	t.Helper()
-	return servicetest.Start(t, program(&config{}), b.database.URL("payments"), b.broker.URL())
+	return servicetest.Start(t, program(&config{}), b.database.URL("payments"), b.broker.URL(), settings...)
 }
 
 func (b *bench) topUp(t *testing.T, user int64, balance string) {

@@ -81,7 +81,7 @@ func (s *Service) Degraded(t testing.TB) *Service {
 func (s *Service) waitFor(t testing.TB, status string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		a, err := s.send(t.Context(), http.MethodGet, "/readyz", "")
+		a, err := s.Do(t.Context(), http.MethodGet, "/readyz", "")
 		return err == nil && strings.Contains(a.Body, status)
 	}, Patience, 20*time.Millisecond)
 }
@@ -97,7 +97,7 @@ type Answer struct {
 // header: names and values in turn. The answer must be as the API's contract says.
 func (s *Service) Send(t testing.TB, method, path, body string, header ...string) Answer {
 	t.Helper()
-	a, err := s.send(t.Context(), method, path, body, header...)
+	a, err := s.Do(t.Context(), method, path, body, header...)
 	require.NoError(t, err)
 	return a
 }
@@ -117,7 +117,7 @@ func (s *Service) Get(t testing.TB, path string, v any) {
 	require.NoError(t, json.Unmarshal([]byte(body), v))
 }
 
-func (s *Service) send(ctx context.Context, method, path, body string, header ...string) (Answer, error) {
+func (s *Service) Do(ctx context.Context, method, path, body string, header ...string) (Answer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, s.URL+path, strings.NewReader(body))
 	if err != nil {
 		return Answer{}, err
