@@ -62,13 +62,9 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("OPENAPI_FILE: %w", err)
 	}
-	api, err := service.Listen(ctx, cfg.Service.HTTPAddr)
+	api, metrics, err := cfg.Service.Listen(ctx)
 	if err != nil {
 		return err
-	}
-	metrics, err := service.Listen(ctx, cfg.Service.MetricsAddr)
-	if err != nil {
-		return errors.Join(err, api.Close())
 	}
 	reg, health := service.NewRegistry(), &service.Health{}
 	engine := service.NewEngine(log, reg, health)

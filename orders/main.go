@@ -71,13 +71,9 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 		return err
 	}
 	defer pool.Close()
-	listener, err := service.Listen(ctx, cfg.Service.HTTPAddr)
+	listener, metrics, err := cfg.Service.Listen(ctx)
 	if err != nil {
 		return err
-	}
-	metrics, err := service.Listen(ctx, cfg.Service.MetricsAddr)
-	if err != nil {
-		return errors.Join(err, listener.Close())
 	}
 
 	reg, health := service.NewRegistry(), &service.Health{}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -46,14 +47,7 @@ type Stack struct {
 func Up(ctx context.Context, o Options) (*Stack, error) {
 	_, here, _, _ := runtime.Caller(0)
 	s := &Stack{Options: o, root: filepath.Join(filepath.Dir(here), "..", "..")}
-	page, err := freePort(ctx)
-	if err != nil {
-		return nil, err
-	}
-	gateway, err := freePort(ctx)
-	if err != nil {
-		return nil, err
-	}
+	page, gateway := freePort(ctx, 11000), freePort(ctx, 15000)
 	s.Page, s.API = "http://127.0.0.1:"+page, "http://127.0.0.1:"+gateway
 	s.env = append(os.Environ(), append([]string{
 		"COMPOSE_PROJECT_NAME=" + o.Project, "BIND_ADDR=127.0.0.1", "FRONTEND_PORT=" + page, "GATEWAY_PORT=" + gateway,
@@ -222,16 +216,16 @@ func docker(ctx context.Context, stdin io.Reader, args ...string) (string, error
 	return string(out), nil
 }
 
-func freePort(ctx context.Context) (string, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("free port: %w", err)
+// freePort finds one of the 4000 ports from first on at which nobody listens. They lie
+// below those that the kernel assigns to whoever asks for any, so nobody is given the
+// port before its container has it, or while the container restarts.
+func freePort(ctx context.Context, first int) string {
+	for {
+		port := strconv.Itoa(first + rand.IntN(4000)) //nolint:gosec // it is no secret
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", port))
+		if err != nil {
+			return port
+		}
+		_ = conn.Close() // taken
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		return "", fmt.Errorf("free port: %w", err)
-	}
-	return port, nil
 }

@@ -4,10 +4,14 @@ package containertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +23,9 @@ import (
 const (
 	startWithin = 2 * time.Minute
 	stopWithin  = 20 * time.Second
+
+	firstPort, ports = 20000, 10000 // Linux assigns ports from 32768 on
+	attempts         = 5            // to find one that is free
 )
 
 // Container is a running container and the address of its port on this machine.
@@ -39,25 +46,31 @@ func Image(name, official string) string {
 func Run(req testcontainers.ContainerRequest, port int) (*Container, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startWithin)
 	defer cancel()
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("find a free port: %w", err)
+	exposed := req.ExposedPorts
+	for attempt := 1; ; attempt++ {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(hostPort()))
+		req.ExposedPorts = append(slices.Clone(exposed), addr+":"+strconv.Itoa(port)+"/tcp")
+		c, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{ContainerRequest: req, Started: true})
+		if err == nil {
+			return &Container{c, addr}, nil
+		}
+		err = errors.Join(fmt.Errorf("start %s: %w", req.Image, err), testcontainers.TerminateContainer(c))
+		if attempt == attempts || !portTaken(err) {
+			return nil, err
+		}
 	}
-	addr := l.Addr().String()
-	_, free, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, fmt.Errorf("find a free port: %w", err)
-	}
-	if err := l.Close(); err != nil {
-		return nil, fmt.Errorf("find a free port: %w", err)
-	}
-	req.ExposedPorts = append(req.ExposedPorts, "127.0.0.1:"+free+":"+strconv.Itoa(port)+"/tcp")
-	c, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{ContainerRequest: req, Started: true})
-	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", req.Image, err)
-	}
-	return &Container{c, addr}, nil
+}
+
+// hostPort is a port below those that the kernel assigns to whoever asks for any. Only
+// another test can choose the same one, and while a container is down between Kill and
+// Restart, no connection is given its port.
+func hostPort() int {
+	return firstPort + rand.IntN(ports) //nolint:gosec // it is no secret
+}
+
+// portTaken reports whether the engine refused a port that somebody else has.
+func portTaken(err error) bool {
+	return strings.Contains(err.Error(), "port is already allocated") || strings.Contains(err.Error(), "address already in use")
 }
 
 // Kill ends the container's process at once, as a crash would.

@@ -1,10 +1,12 @@
 package service
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"reflect"
 	"strings"
@@ -21,12 +23,32 @@ type Config struct {
 	MetricsAddr  string        `env:"METRICS_ADDR" envDefault:":9090" usage:"address of /metrics"`
 	LogLevel     slog.Level    `env:"LOG_LEVEL" envDefault:"info" usage:"debug, info, warn or error"`
 	DrainTimeout time.Duration `env:"DRAIN_TIMEOUT" envDefault:"15s" usage:"how long a stop may take"`
+
+	// ListenFunc opens the listeners of HTTPAddr and MetricsAddr. It is [Listen] if nil; a
+	// test provides listeners that it has opened itself.
+	ListenFunc func(ctx context.Context, addr string) (net.Listener, error)
+}
+
+// Listen opens the listeners of a [ServeHTTP] and a [ServeMetrics] part: both or none.
+// Doing so in main makes a busy port a clear error before anything else has started.
+func (c Config) Listen(ctx context.Context) (api, metrics net.Listener, err error) {
+	listen := c.ListenFunc
+	if listen == nil {
+		listen = Listen
+	}
+	if api, err = listen(ctx, c.HTTPAddr); err != nil {
+		return nil, nil, err
+	}
+	if metrics, err = listen(ctx, c.MetricsAddr); err != nil {
+		return nil, nil, errors.Join(err, api.Close())
+	}
+	return api, metrics, nil
 }
 
 // Validate reports every value that cannot work, all at once.
 func (c Config) Validate() error {
 	var errs []error
-	if c.HTTPAddr == c.MetricsAddr && c.HTTPAddr != "127.0.0.1:0" {
+	if c.HTTPAddr == c.MetricsAddr {
 		errs = append(errs, fmt.Errorf("HTTP_ADDR and METRICS_ADDR are both %q", c.HTTPAddr))
 	}
 	if c.DrainTimeout <= 0 {

@@ -144,8 +144,7 @@ func validRequestID(id string) bool {
 	return true
 }
 
-// Listen opens the listener of a [ServeHTTP] or [ServeMetrics] part. Opening it
-// in main makes a busy port a clear error before anything else has started.
+// Listen opens a TCP listener.
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)

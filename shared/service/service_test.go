@@ -6,14 +6,15 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"gozon/shared/service"
 )
@@ -56,6 +57,27 @@ func TestProgram(t *testing.T) {
 	require.Contains(t, printed, `"error":"served x"`)
 	code, _ = command(t, map[string]string{"SECRET": "x", "HTTP_ADDR": "127.0.0.1:1"}, "healthcheck")
 	require.Equal(t, 1, code, "nobody listens there")
+}
+
+func TestListenersAreOpenedBothOrNone(t *testing.T) {
+	t.Parallel()
+	taken, err := service.Listen(t.Context(), "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	var opened net.Listener
+	_, _, err = service.Config{
+		HTTPAddr: "127.0.0.1:0", MetricsAddr: taken.Addr().String(),
+		ListenFunc: func(ctx context.Context, addr string) (net.Listener, error) {
+			l, err := service.Listen(ctx, addr)
+			if err == nil {
+				opened = l
+			}
+			return l, err
+		},
+	}.Listen(t.Context())
+	require.ErrorContains(t, err, "listen")
+	_, err = opened.Accept()
+	require.ErrorIs(t, err, net.ErrClosed)
 }
 
 var discard = slog.New(slog.DiscardHandler)
@@ -210,9 +232,9 @@ func TestReadiness(t *testing.T) {
 func TestDoneClosesWhenTheStopBegins(t *testing.T) {
 	t.Parallel()
 	var health service.Health
-	var wg sync.WaitGroup
+	var g errgroup.Group
 	for range 8 {
-		wg.Go(func() { <-health.Done() })
+		g.Go(func() error { <-health.Done(); return nil })
 	}
 	select {
 	case <-health.Done():
@@ -221,7 +243,7 @@ func TestDoneClosesWhenTheStopBegins(t *testing.T) {
 	}
 	health.Stopping()
 	health.Stopping() // a second time changes nothing
-	wg.Wait()
+	require.NoError(t, g.Wait())
 }
 
 func TestStopLetsARequestInHandFinish(t *testing.T) {

@@ -6,30 +6,30 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"gozon/shared/contracttest"
 	"gozon/shared/service"
 )
 
-// Patience is how long a test waits for what must happen: long enough for a broker
-// that starts anew.
-const Patience = 90 * time.Second
-
 // Service is a running service.
 type Service struct {
 	URL     string // of its API
 	Metrics string // of /metrics
-	stop    func()
+	ended   <-chan struct{}
+	stop    func() (exit int)
+	t       testing.TB
 }
 
 // Start runs p with the given DATABASE_URL and AMQP_URL, and with more settings (names
@@ -37,23 +37,40 @@ type Service struct {
 // Service.Ready.
 func Start(t testing.TB, p service.Program, databaseURL, amqpURL string, settings ...string) *Service {
 	t.Helper()
-	api, metrics := freeAddr(t), freeAddr(t)
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	exit := make(chan int, 1)
-	var log lockedBuffer
+	api, metrics := listen(t), listen(t)
 	environ := map[string]string{
-		"HTTP_ADDR": api, "METRICS_ADDR": metrics, "DATABASE_URL": databaseURL, "AMQP_URL": amqpURL, "DRAIN_TIMEOUT": "30s",
+		"HTTP_ADDR": api.Addr().String(), "METRICS_ADDR": metrics.Addr().String(),
+		"DATABASE_URL": databaseURL, "AMQP_URL": amqpURL, "DRAIN_TIMEOUT": "30s",
 	}
 	for i := 0; i < len(settings); i += 2 {
 		environ[settings[i]] = settings[i+1]
 	}
-	go func() { exit <- p.Run(ctx, nil, environ, &log) }()
-	s := &Service{URL: "http://" + api, Metrics: "http://" + metrics + "/metrics", stop: sync.OnceFunc(func() {
-		cancel()
-		require.Zero(t, <-exit, "the service did not stop cleanly")
-	})}
+	// The service is given listeners that are open already. If it were given the number of
+	// a port that was free a moment ago, another process could take that port first.
+	p.Frame.ListenFunc = func(_ context.Context, addr string) (net.Listener, error) {
+		for _, l := range []net.Listener{api, metrics} {
+			if l.Addr().String() == addr {
+				return l, nil
+			}
+		}
+		return nil, fmt.Errorf("listen: %s is none of the test's", addr)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var log lockedBuffer
+	ended := make(chan struct{})
+	exit := 0
+	go func() {
+		defer close(ended)
+		exit = p.Run(ctx, nil, environ, &log)
+		// A service that failed early has not closed them, and clients would wait for an answer.
+		_, _ = api.Close(), metrics.Close()
+	}()
+	s := &Service{
+		URL: "http://" + api.Addr().String(), Metrics: "http://" + metrics.Addr().String() + "/metrics", ended: ended, t: t,
+		stop: func() int { cancel(); <-ended; return exit },
+	}
 	t.Cleanup(func() {
-		s.stop()
+		assert.Zero(t, s.stop(), "the service did not stop cleanly")
 		if t.Failed() {
 			t.Log(log.String())
 		}
@@ -62,7 +79,10 @@ func Start(t testing.TB, p service.Program, databaseURL, amqpURL string, setting
 }
 
 // Stop ends the service as SIGTERM would, and requires that it ends cleanly.
-func (s *Service) Stop() { s.stop() }
+func (s *Service) Stop() {
+	s.t.Helper()
+	require.Zero(s.t, s.stop(), "the service did not stop cleanly")
+}
 
 // Ready waits until the service misses nothing.
 func (s *Service) Ready(t testing.TB) *Service {
@@ -80,10 +100,20 @@ func (s *Service) Degraded(t testing.TB) *Service {
 
 func (s *Service) waitFor(t testing.TB, status string) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		a, err := s.Do(t.Context(), http.MethodGet, "/readyz", "")
-		return err == nil && strings.Contains(a.Body, status)
-	}, Patience, 20*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), Patience) // its listener may be open before it answers
+	defer cancel()
+	Eventually(t, func() bool {
+		a, err := s.Do(ctx, http.MethodGet, "/readyz", "")
+		if err == nil && strings.Contains(a.Body, status) {
+			return true
+		}
+		select {
+		case <-s.ended:
+			require.Fail(t, "the service has ended")
+		default:
+		}
+		return false
+	}, "the service is not %s", status)
 }
 
 // Answer is what a service answered.
@@ -117,6 +147,8 @@ func (s *Service) Get(t testing.TB, path string, v any) {
 	require.NoError(t, json.Unmarshal([]byte(body), v))
 }
 
+// Do is Send for goroutines other than the test's own, which must not end the test: it
+// returns what is wrong.
 func (s *Service) Do(ctx context.Context, method, path, body string, header ...string) (Answer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, s.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -157,12 +189,11 @@ func (s *Service) Metric(t testing.TB, name string) float64 {
 	return v
 }
 
-func freeAddr(t testing.TB) string {
+func listen(t testing.TB) net.Listener {
 	t.Helper()
 	l, err := service.Listen(t.Context(), "127.0.0.1:0")
 	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	return l
 }
 
 // lockedBuffer is a log that is read while it may still be written.
