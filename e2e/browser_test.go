@@ -22,6 +22,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/remote"
 	"github.com/stretchr/testify/require"
+
+	"gozon/shared/servicetest"
 )
 
 // browser is a fresh headless Chromium: this machine's own, or one in a container.
@@ -46,14 +48,14 @@ func browser(t *testing.T) context.Context {
 	id := strings.TrimSpace(string(out))
 	t.Cleanup(func() { _ = exec.Command("docker", "kill", id).Run() }) //nolint:noctx // after the test's own context has ended
 	const devtools = "http://127.0.0.1:9222"
-	require.Eventually(t, func() bool {
+	servicetest.Eventually(t, func() bool {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, devtools+"/json/version", http.NoBody)
 		if err != nil {
 			return false
 		}
 		resp, err := client.Do(req)
 		return err == nil && resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
-	}, time.Minute, 100*time.Millisecond)
+	})
 	ctx, cancel := remote.NewAllocator(t.Context(), devtools)
 	t.Cleanup(cancel)
 	return ctx

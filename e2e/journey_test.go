@@ -10,9 +10,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"gozon/shared/servicetest"
 )
 
 func TestOrderIsPaid(t *testing.T) {
@@ -170,10 +171,10 @@ func TestReplicas(t *testing.T) { //nolint:paralleltest // it changes the shop t
 	replicas, err := shop.Containers(t.Context(), "orders")
 	require.NoError(t, err)
 	require.Len(t, replicas, 3)
-	require.Eventually(t, func() bool {
+	servicetest.Eventually(t, func() bool {
 		a := get(t, shop.API+"/readyz")
 		return a.status == http.StatusOK && strings.Contains(a.body, `"ready"`)
-	}, 30*time.Second, 200*time.Millisecond)
+	})
 
 	user := newUser()
 	require.Equal(t, http.StatusCreated, post(t, shop.API+"/accounts/", fmt.Sprintf(`{"user_id":%d,"balance":100}`, user)).status)

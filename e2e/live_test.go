@@ -152,7 +152,7 @@ func TestStreamsSurviveTheDeathOfReplicas(t *testing.T) { //nolint:paralleltest 
 		all = append(all, f)
 		go f.follow(ctx, fmt.Sprintf("%s/orders/events?user_id=%d", []string{shop.Page, shop.API}[i%2], user))
 	}
-	require.Eventually(t, func() bool {
+	servicetest.Eventually(t, func() bool {
 		for _, f := range all {
 			f.mu.Lock()
 			opened := f.snapshots == 1
@@ -162,22 +162,22 @@ func TestStreamsSurviveTheDeathOfReplicas(t *testing.T) { //nolint:paralleltest 
 			}
 		}
 		return true
-	}, 30*time.Second, 50*time.Millisecond)
+	})
 
 	var ids []string
 	for i := range 3 {
 		var replicas []stack.Container
-		require.Eventually(t, func() bool { // the one that died before is back
+		servicetest.Eventually(t, func() bool { // the one that died before is back
 			var err error
 			replicas, err = shop.Containers(t.Context(), "orders")
 			return err == nil && len(replicas) == 3
-		}, 30*time.Second, 100*time.Millisecond)
+		})
 		for j := range orders {
 			if j == orders/2 {
 				require.NoError(t, shop.Crash(t.Context(), replicas[i]))
 			}
 			key := fmt.Sprintf("%d-%d-%d", user, i, j)
-			require.Eventually(t, func() bool {
+			servicetest.Eventually(t, func() bool {
 				a := postOnce(t, shop.API+"/orders/", key, fmt.Sprintf(`{"user_id":%d,"item":"Book","price":1}`, user))
 				var o order
 				if a.status != http.StatusCreated || json.Unmarshal([]byte(a.body), &o) != nil {
@@ -185,18 +185,18 @@ func TestStreamsSurviveTheDeathOfReplicas(t *testing.T) { //nolint:paralleltest 
 				}
 				ids = append(ids, o.ID)
 				return true
-			}, 30*time.Second, 200*time.Millisecond)
+			})
 		}
 		require.NoError(t, shop.Wait(t.Context()))
 	}
-	require.Eventually(t, func() bool {
+	servicetest.Eventually(t, func() bool {
 		for _, f := range all {
 			if !f.ended(ids) {
 				return false
 			}
 		}
 		return true
-	}, 60*time.Second, 100*time.Millisecond)
+	})
 	breaks := 0
 	for _, f := range all {
 		f.mu.Lock()

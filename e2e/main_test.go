@@ -19,6 +19,7 @@ import (
 
 	"gozon/e2e/stack"
 	"gozon/shared/contracttest"
+	"gozon/shared/servicetest"
 )
 
 var shop *stack.Stack
@@ -147,10 +148,10 @@ func place(t *testing.T, door string, user int64, price string) order {
 func settled(t *testing.T, door, id string) order {
 	t.Helper()
 	var o order
-	require.Eventually(t, func() bool {
+	servicetest.Eventually(t, func() bool {
 		get(t, door+"/orders/"+id).decode(t, &o)
 		return o.Status != "NEW"
-	}, 60*time.Second, 50*time.Millisecond)
+	})
 	return o
 }
 
@@ -158,10 +159,10 @@ func settled(t *testing.T, door, id string) order {
 func ended(t *testing.T, door, id string) order {
 	t.Helper()
 	var o order
-	require.Eventually(t, func() bool {
+	servicetest.Eventually(t, func() bool {
 		get(t, door+"/orders/"+id).decode(t, &o)
 		return o.Status == "CANCELLED"
-	}, 60*time.Second, 50*time.Millisecond)
+	})
 	return o
 }
 

@@ -19,7 +19,7 @@ func BenchmarkHop(b *testing.B) {
 		began := time.Now()
 		var wg sync.WaitGroup
 		for range workers {
-			wg.Go(func() {
+			wg.Go(func() { //nolint:forbidigo // b.Error may be called on any goroutine
 				for range each {
 					resp, err := client.Get(base + "/orders") //nolint:noctx // bounded by the benchmark
 					if err != nil {

@@ -100,16 +100,16 @@ func (b *bench) order(t *testing.T, orderID string) placed {
 // becomes waits until the order has the status.
 func (b *bench) becomes(t *testing.T, orderID, status string) placed {
 	t.Helper()
-	require.Eventually(t, func() bool { return b.order(t, orderID).Status == status }, servicetest.Patience, 20*time.Millisecond)
+	servicetest.Eventually(t, func() bool { return b.order(t, orderID).Status == status })
 	return b.order(t, orderID)
 }
 
 // counted waits until the results with an outcome are n.
 func (b *bench) counted(t *testing.T, outcome string, n float64) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	servicetest.Eventually(t, func() bool {
 		return b.Metric(t, `payment_results_total{outcome="`+outcome+`"}`) == n
-	}, servicetest.Patience, 20*time.Millisecond, outcome)
+	}, outcome)
 }
 
 func (b *bench) rows(t *testing.T, table string) int {
@@ -146,7 +146,7 @@ func TestOrderIsPlacedAndPublished(t *testing.T) {
 	var created events.OrderCreated
 	require.NoError(t, e.Decode(&created))
 	require.Equal(t, events.OrderCreated{OrderID: o.ID, UserID: 7, Amount: 1990}, created)
-	require.Eventually(t, func() bool { return b.rows(t, "outbox") == 0 }, servicetest.Patience, 20*time.Millisecond)
+	servicetest.Eventually(t, func() bool { return b.rows(t, "outbox") == 0 })
 }
 
 func TestResultSettlesTheOrder(t *testing.T) {

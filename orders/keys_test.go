@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"gozon/orders/internal/order"
 	"gozon/orders/internal/postgres"
@@ -90,18 +90,21 @@ func TestKeyOfAnOrderInFlight(t *testing.T) {
 	_, err = held.ExecContext(t.Context(), "LOCK TABLE orders.orders IN SHARE MODE")
 	require.NoError(t, err)
 	var first servicetest.Answer
-	var wg sync.WaitGroup
-	wg.Go(func() { first = b.keyed(t, b.Service, "k", laptop) })
-	require.Eventually(t, func() bool {
+	var g errgroup.Group
+	g.Go(func() (err error) {
+		first, err = b.Do(t.Context(), http.MethodPost, "/orders/", laptop, "Idempotency-Key", "k")
+		return err
+	})
+	servicetest.Eventually(t, func() bool {
 		var n int
 		err := b.pool.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&n)
 		return err == nil && n == 1
-	}, servicetest.Patience, 10*time.Millisecond)
+	})
 	a := b.keyed(t, other, "k", laptop)
 	require.Equal(t, http.StatusConflict, a.Status, a.Body)
 	require.Contains(t, a.Body, "/problems/request-in-flight")
 	require.NoError(t, held.Commit())
-	wg.Wait()
+	require.NoError(t, g.Wait())
 	require.Equal(t, http.StatusCreated, first.Status, first.Body)
 	requireReplay(t, first, b.keyed(t, other, "k", laptop))
 }
@@ -112,34 +115,29 @@ func TestManyClicksAreOneOrder(t *testing.T) {
 	b := start(t)
 	other := b.another(t).Ready(t)
 	const n = 20
-	var mu sync.Mutex
-	ids := map[string]map[string]bool{}
-	var wg sync.WaitGroup
-	for i := range n * 5 {
-		key := fmt.Sprint("k-", i%n)
-		wg.Go(func() {
-			s := b.Service
-			if i%2 == 1 {
-				s = other
-			}
-			a := b.keyed(t, s, key, laptop)
-			if a.Status != http.StatusCreated {
-				require.Equal(t, http.StatusConflict, a.Status, a.Body)
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if ids[key] == nil {
-				ids[key] = map[string]bool{}
-			}
-			ids[key][decoded(t, a).ID] = true
+	var answers [n * 5]servicetest.Answer
+	var g errgroup.Group
+	for i := range answers {
+		g.Go(func() (err error) {
+			s := []*servicetest.Service{b.Service, other}[i%2]
+			answers[i], err = s.Do(t.Context(), http.MethodPost, "/orders/", laptop, "Idempotency-Key", fmt.Sprint("k-", i%n))
+			return err
 		})
 	}
-	wg.Wait()
-	require.Len(t, ids, n)
-	for key, orders := range ids {
-		require.Len(t, orders, 1, key)
+	require.NoError(t, g.Wait())
+	ids := map[int]string{}
+	for i, a := range answers {
+		if a.Status != http.StatusCreated {
+			require.Equal(t, http.StatusConflict, a.Status, a.Body)
+			continue
+		}
+		o := decoded(t, a)
+		if first, ok := ids[i%n]; ok {
+			require.Equal(t, first, o.ID, "two orders for one key")
+		}
+		ids[i%n] = o.ID
 	}
+	require.Len(t, ids, n)
 	require.Equal(t, n, b.rows(t, "orders"))
 }
 

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -48,7 +47,7 @@ func TestSlowClientIsCutOff(t *testing.T) {
 	neighbour := follow(t, b.Service, 1, "")
 	snapshot(t, neighbour)
 	streams := func() float64 { return b.Metric(t, "order_streams") }
-	require.Eventually(t, func() bool { return streams() == 2 }, servicetest.Patience, 20*time.Millisecond)
+	servicetest.Eventually(t, func() bool { return streams() == 2 })
 	seen := 0
 	for range 8 { // more than all buffers of a connection hold
 		b.flood(t, 1, 1024)
@@ -57,7 +56,7 @@ func TestSlowClientIsCutOff(t *testing.T) {
 			seen++
 		}
 	}
-	require.Eventually(t, func() bool { return streams() == 1 }, servicetest.Patience, 100*time.Millisecond)
+	servicetest.Eventually(t, func() bool { return streams() == 1 })
 	require.Equal(t, 8*1024, seen)
 	last := b.place(t, 1, "1")
 	until(t, neighbour, last.ID, 1)
@@ -85,6 +84,6 @@ func TestStreamsAreBounded(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, a.Status)
 	require.Contains(t, a.Body, "/problems/unavailable")
 	first.Close()
-	require.Eventually(t, func() bool { return b.Metric(t, "order_streams") == 1 }, servicetest.Patience, 20*time.Millisecond)
+	servicetest.Eventually(t, func() bool { return b.Metric(t, "order_streams") == 1 })
 	snapshot(t, follow(t, b.Service, 1, ""))
 }

@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"gozon/shared/servicetest"
 )
 
 func TestAccountIsOpenedAndToppedUp(t *testing.T) {
@@ -124,21 +125,24 @@ func TestBalanceHasACeiling(t *testing.T) {
 func TestConcurrentDepositsAddUp(t *testing.T) {
 	t.Parallel()
 	b := start(t)
-	services := []interface {
-		Call(t testing.TB, method, path, body string) (int, string)
-	}{b, b.another(t).Ready(t)}
-	var opened atomic.Int32
-	var wg sync.WaitGroup
-	for i := range 64 {
-		wg.Go(func() {
-			status, _ := services[i%2].Call(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":0.03}`)
-			if status == http.StatusCreated {
-				opened.Add(1)
-			}
+	services := []*servicetest.Service{b.Service, b.another(t).Ready(t)}
+	var answers [64]servicetest.Answer
+	var g errgroup.Group
+	for i := range answers {
+		g.Go(func() (err error) {
+			answers[i], err = services[i%2].Do(t.Context(), http.MethodPost, "/accounts/", `{"user_id":1,"balance":0.03}`)
+			return err
 		})
 	}
-	wg.Wait()
-	require.EqualValues(t, 1, opened.Load())
+	require.NoError(t, g.Wait())
+	opened := 0
+	for _, a := range answers {
+		require.Contains(t, []int{http.StatusCreated, http.StatusOK}, a.Status, a.Body)
+		if a.Status == http.StatusCreated {
+			opened++
+		}
+	}
+	require.Equal(t, 1, opened)
 	require.Equal(t, "1.92", b.balance(t, 1))
 	b.count(t, 64, "SELECT count(*) FROM payments.entries")
 	b.sound(t)

@@ -4,15 +4,16 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"gozon/shared/broker"
 	"gozon/shared/events"
+	"gozon/shared/servicetest"
 )
 
 func TestCancellationRefundsACharge(t *testing.T) {
@@ -105,25 +106,23 @@ func TestRacingCancellationsGiveBackEveryKopek(t *testing.T) {
 	for user := range int64(users) {
 		b.topUp(t, user+1, "20") // too little for all at once: some are refused
 	}
-	var wg sync.WaitGroup
-	for user := range int64(users) {
-		wg.Go(func() {
-			for range each {
-				o := events.OrderCreated{OrderID: id(t).String(), UserID: user + 1, Amount: 1 + rand.Int64N(300)}
-				created, cancelled := id(t), id(t)
-				messages := []struct {
-					id uuid.UUID
-					e  events.Event
-				}{{created, o}, {cancelled, events.OrderCancelRequested(o)}, {created, o}, {cancelled, events.OrderCancelRequested(o)}, {id(t), o}}
-				rand.Shuffle(len(messages), func(i, j int) { messages[i], messages[j] = messages[j], messages[i] })
-				for _, m := range messages {
-					b.broker.PublishEvent(t, m.id, m.e)
-				}
+	for i := range each {
+		if i == each/2 {
+			b.broker.DropConnections(t, "payments")
+		}
+		for user := range int64(users) {
+			o := events.OrderCreated{OrderID: id(t).String(), UserID: user + 1, Amount: 1 + rand.Int64N(300)}
+			created, cancelled := id(t), id(t)
+			messages := []struct {
+				id uuid.UUID
+				e  events.Event
+			}{{created, o}, {cancelled, events.OrderCancelRequested(o)}, {created, o}, {cancelled, events.OrderCancelRequested(o)}, {id(t), o}}
+			rand.Shuffle(len(messages), func(i, j int) { messages[i], messages[j] = messages[j], messages[i] })
+			for _, m := range messages {
+				b.broker.PublishEvent(t, m.id, m.e)
 			}
-		})
+		}
 	}
-	wg.Go(func() { b.broker.DropConnections(t, "payments") })
-	wg.Wait()
 	b.count(t, users*each, "SELECT count(*) FROM payments.payments")
 	b.count(t, users*each*3, "SELECT count(*) FROM payments.inbox")
 	b.count(t, 0, "SELECT count(*) FROM payments.payments WHERE status = 'succeeded'")
@@ -184,10 +183,11 @@ func TestKeyOfADepositInFlight(t *testing.T) {
 	require.NoError(t, err)
 
 	const body = `{"user_id":1,"balance":10}`
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		a := b.Send(t, http.MethodPost, "/accounts/", body, "Idempotency-Key", "k")
-		require.Equal(t, http.StatusOK, a.Status, a.Body)
+	var first servicetest.Answer
+	var g errgroup.Group
+	g.Go(func() (err error) {
+		first, err = b.Do(t.Context(), http.MethodPost, "/accounts/", body, "Idempotency-Key", "k")
+		return err
 	})
 	b.count(t, 1, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
 	a := other.Send(t, http.MethodPost, "/accounts/", body, "Idempotency-Key", "k")
@@ -195,7 +195,8 @@ func TestKeyOfADepositInFlight(t *testing.T) {
 	require.Contains(t, a.Body, "/problems/request-in-flight")
 	require.NotEmpty(t, a.Header.Get("Retry-After"))
 	require.NoError(t, held.Commit())
-	wg.Wait()
+	require.NoError(t, g.Wait())
+	require.Equal(t, http.StatusOK, first.Status, first.Body)
 	a = other.Send(t, http.MethodPost, "/accounts/", body, "Idempotency-Key", "k")
 	require.Equal(t, http.StatusOK, a.Status, a.Body)
 	require.Equal(t, "true", a.Header.Get("Idempotent-Replayed"))
@@ -209,19 +210,19 @@ func TestRepeatedDepositsAddUpOnce(t *testing.T) {
 	b := start(t)
 	other := b.another(t).Ready(t)
 	const n = 30
-	var wg sync.WaitGroup
+	var g errgroup.Group
 	for i := range n {
-		wg.Go(func() {
+		g.Go(func() error {
 			for j := range 4 {
-				to := b.Service
-				if (i+j)%2 == 1 {
-					to = other
+				to := []*servicetest.Service{b.Service, other}[(i+j)%2]
+				if _, err := to.Do(t.Context(), http.MethodPost, "/accounts/", `{"user_id":1,"balance":1}`, "Idempotency-Key", fmt.Sprintf("k-%d", i)); err != nil {
+					return err
 				}
-				to.Send(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":1}`, "Idempotency-Key", fmt.Sprintf("k-%d", i))
 			}
+			return nil
 		})
 	}
-	wg.Wait()
+	require.NoError(t, g.Wait())
 	require.Equal(t, "30", b.balance(t, 1))
 	b.sound(t)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -92,13 +91,13 @@ func TestConnectionsDropMidBatch(t *testing.T) {
 	b.topUp(t, 1, "100000")
 	n := 0
 	for range 3 {
-		require.Eventually(t, func() bool {
+		servicetest.Eventually(t, func() bool {
 			for range 20 {
 				b.order(t, 1, 100)
 				n++
 			}
 			return b.broker.DropConnections(t, "payments") > 0
-		}, servicetest.Patience, 200*time.Millisecond)
+		})
 	}
 	b.count(t, n, "SELECT count(*) FROM payments.payments WHERE status = 'succeeded'")
 	require.Equal(t, strconv.Itoa(100000-n), b.balance(t, 1))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"gozon/shared/batch"
 )
@@ -100,16 +101,19 @@ func TestCallersThatArriveMeanwhileShareTheNextBatch(t *testing.T) {
 		l := &ledger{takes: time.Second}
 		b, end := run(l, 8)
 		defer end()
-		var wg sync.WaitGroup
-		for i := range 20 {
-			wg.Go(func() {
+		var got [20]string
+		var g errgroup.Group
+		for i := range got {
+			g.Go(func() (err error) {
 				<-time.After(time.Duration(i) * time.Millisecond)
-				got, err := b.Do(t.Context(), i)
-				require.NoError(t, err)
-				require.Equal(t, fmt.Sprint("did ", i), got)
+				got[i], err = b.Do(t.Context(), i)
+				return err
 			})
 		}
-		wg.Wait()
+		require.NoError(t, g.Wait())
+		for i := range got {
+			require.Equal(t, fmt.Sprint("did ", i), got[i])
+		}
 		var sizes []int
 		for _, items := range l.batches {
 			sizes = append(sizes, len(items))
@@ -172,20 +176,24 @@ func TestCallerThatGivesUpLearnsWhatIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &ledger{takes: time.Second}
 		b, end := run(l, 10)
-		var wg sync.WaitGroup
-		ask := func(item int, patience time.Duration, want error) {
-			wg.Go(func() {
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ask := func(item int) <-chan error {
+			answer := make(chan error, 1)
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 				defer cancel()
 				_, err := b.Do(ctx, item)
-				require.ErrorIs(t, err, want)
-				require.ErrorIs(t, err, context.DeadlineExceeded)
-			})
+				answer <- err
+			}()
 			synctest.Wait()
+			return answer
 		}
-		ask(1, time.Second/2, batch.ErrOutcomeUnknown) // taken at once, given up in the middle
-		ask(2, time.Second/2, batch.ErrNotStarted)     // given up while 1 is being done
-		wg.Wait()
+		taken := ask(1)  // at once, and given up in the middle
+		queued := ask(2) // given up while 1 is being done
+		for answer, want := range map[<-chan error]error{taken: batch.ErrOutcomeUnknown, queued: batch.ErrNotStarted} {
+			err := <-answer
+			require.ErrorIs(t, err, want)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		}
 		end()
 		require.Equal(t, map[int]int{1: 1}, l.done)
 	})
@@ -196,16 +204,16 @@ func TestEndDoesWhatIsQueuedAndRefusesTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &ledger{takes: time.Second}
 		b, end := run(l, 2)
-		var wg sync.WaitGroup
+		var g errgroup.Group
 		for i := range 3 {
-			wg.Go(func() {
+			g.Go(func() error {
 				_, err := b.Do(t.Context(), i)
-				require.NoError(t, err)
+				return err
 			})
 			synctest.Wait()
 		}
 		end()
-		wg.Wait()
+		require.NoError(t, g.Wait())
 		require.Len(t, l.done, 3)
 		_, err := b.Do(t.Context(), 9)
 		require.ErrorIs(t, err, batch.ErrNotStarted)
@@ -228,17 +236,18 @@ func BenchmarkSharedCommit(b *testing.B) {
 		go func() { _ = batcher.Run(ctx) }() // it returns nil
 		const each = 50
 		began := time.Now()
-		var wg sync.WaitGroup
+		var g errgroup.Group
 		for range callers {
-			wg.Go(func() {
+			g.Go(func() error {
 				for i := range each {
 					if _, err := batcher.Do(ctx, i); err != nil {
-						b.Error(err)
+						return err
 					}
 				}
+				return nil
 			})
 		}
-		wg.Wait()
+		require.NoError(b, g.Wait())
 		return float64(callers*each) / time.Since(began).Seconds()
 	}
 	for b.Loop() {

@@ -24,6 +24,7 @@ import (
 	"gozon/shared/broker"
 	"gozon/shared/containertest"
 	"gozon/shared/events"
+	"gozon/shared/servicetest"
 )
 
 const (
@@ -106,11 +107,11 @@ func (b *Broker) manage(t testing.TB, method, path string, in, out any) {
 // second late: killed before that, it starts the queue without a leader for ever.
 func (b *Broker) Registered(t testing.TB) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	servicetest.Eventually(t, func() bool {
 		var queues []struct{ Messages *int }
 		b.manage(t, http.MethodGet, "queues/"+b.vhost, nil, &queues)
 		return len(queues) > 0 && !slices.ContainsFunc(queues, func(q struct{ Messages *int }) bool { return q.Messages == nil })
-	}, 30*time.Second, 100*time.Millisecond)
+	})
 }
 
 // DropConnections closes the connections to the virtual host whose name begins with
@@ -185,16 +186,16 @@ func (b *Broker) Depth(t testing.TB, queue string) int {
 	return q.Messages
 }
 
-// Get takes one message from a queue and acks it, waiting for it until the test's deadline.
+// Get takes one message from a queue and acks it; it waits for one.
 func (b *Broker) Get(t testing.TB, queue string) amqp.Delivery {
 	t.Helper()
 	var got amqp.Delivery
 	ch := b.Channel(t)
-	require.Eventually(t, func() bool {
+	servicetest.Eventually(t, func() bool {
 		d, ok, err := ch.Get(queue, true)
 		got = d
 		return err == nil && ok
-	}, 20*time.Second, 20*time.Millisecond, "no message in %s", queue)
+	}, "no message in %s", queue)
 	return got
 }
 

@@ -5,13 +5,13 @@ package inboxtest
 import (
 	"context"
 	"database/sql"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"gozon/shared/inbox"
 )
@@ -94,16 +94,17 @@ func mixed(t *testing.T, b *bench) {
 func raced(t *testing.T, b *bench) {
 	a := id(t)
 	var wins atomic.Int32
-	var wg sync.WaitGroup
+	var g errgroup.Group
 	for range 16 {
-		wg.Go(func() {
+		g.Go(func() error {
 			fresh, err := b.claim(t.Context(), (*sql.Tx).Commit, a)
-			if err == nil && fresh[a] {
+			if fresh[a] && err == nil {
 				wins.Add(1)
 			}
+			return err
 		})
 	}
-	wg.Wait()
+	require.NoError(t, g.Wait())
 	require.EqualValues(t, 1, wins.Load())
 }
 
@@ -116,24 +117,16 @@ func crossed(t *testing.T, b *bench) {
 	for i := range ids {
 		backwards[len(ids)-1-i] = ids[i]
 	}
-	errs := make([]error, 8)
 	var wins atomic.Int32
-	var wg sync.WaitGroup
-	for i := range errs {
-		wg.Go(func() {
-			order := ids
-			if i%2 == 1 {
-				order = backwards
-			}
-			var fresh map[uuid.UUID]bool
-			fresh, errs[i] = b.claim(t.Context(), (*sql.Tx).Commit, order...)
+	var g errgroup.Group
+	for i := range 8 {
+		g.Go(func() error {
+			fresh, err := b.claim(t.Context(), (*sql.Tx).Commit, [][]uuid.UUID{ids, backwards}[i%2]...)
 			wins.Add(int32(len(fresh))) //nolint:gosec // at most 200
+			return err
 		})
 	}
-	wg.Wait()
-	for _, err := range errs {
-		require.NoError(t, err)
-	}
+	require.NoError(t, g.Wait())
 	require.EqualValues(t, len(ids), wins.Load())
 }
 

@@ -7,11 +7,12 @@ import (
 	"database/sql"
 	"errors"
 	"strconv"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"gozon/shared/idempotency"
 	"gozon/shared/keystore"
@@ -104,11 +105,23 @@ func do(ctx context.Context, tx tx, requests ...request) ([]result, error) {
 // once does requests in a transaction of their own.
 func (b *bench) once(t *testing.T, requests ...request) []result {
 	t.Helper()
-	tx := b.begin(t)
-	results, err := do(t.Context(), tx, requests...)
+	results, err := b.commit(t.Context(), requests...)
 	require.NoError(t, err)
-	require.NoError(t, tx.Commit())
 	return results
+}
+
+// commit is once for goroutines other than the test's own.
+func (b *bench) commit(ctx context.Context, requests ...request) ([]result, error) {
+	began, err := b.db.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = began.Rollback() }() // after a commit this does nothing
+	results, err := do(ctx, tx{began, b.table}, requests...)
+	if err != nil {
+		return nil, err
+	}
+	return results, began.Commit()
 }
 
 func (b *bench) rows(t *testing.T) int {
@@ -170,28 +183,29 @@ func inFlight(t *testing.T, b *bench) {
 }
 
 func raced(t *testing.T, b *bench) {
-	var mu sync.Mutex
-	var first, replays, flying int
-	var wg sync.WaitGroup
+	var first, replays, flying atomic.Int32
+	r := place(t, "k", "x")
+	var g errgroup.Group
 	for range 8 {
-		wg.Go(func() {
+		g.Go(func() error {
 			for range 10 {
-				r := b.once(t, place(t, "k", "x"))[0]
-				mu.Lock()
+				results, err := b.commit(t.Context(), r)
 				switch {
-				case errors.Is(r.Err, idempotency.ErrInFlight):
-					flying++
-				case r.Replayed:
-					replays++
+				case err != nil:
+					return err
+				case errors.Is(results[0].Err, idempotency.ErrInFlight):
+					flying.Add(1)
+				case results[0].Replayed:
+					replays.Add(1)
 				default:
-					first++
+					first.Add(1)
 				}
-				mu.Unlock()
 			}
+			return nil
 		})
 	}
-	wg.Wait()
-	require.Equal(t, 1, first, "%d replays, %d in flight", replays, flying)
+	require.NoError(t, g.Wait())
+	require.EqualValues(t, 1, first.Load(), "%d replays, %d in flight", replays.Load(), flying.Load())
 	require.Equal(t, 1, b.rows(t))
 }
 
@@ -201,20 +215,14 @@ func crossed(t *testing.T, b *bench) {
 		r := place(t, strconv.Itoa(i), "x")
 		there, back = append(there, r), append([]request{r}, back...)
 	}
-	errs := make([]error, 8)
-	var wg sync.WaitGroup
-	for i := range errs {
-		wg.Go(func() {
-			tx := b.begin(t)
-			if _, errs[i] = do(t.Context(), tx, [][]request{there, back}[i%2]...); errs[i] == nil {
-				errs[i] = tx.Commit()
-			}
+	var g errgroup.Group
+	for i := range 8 {
+		g.Go(func() error {
+			_, err := b.commit(t.Context(), [][]request{there, back}[i%2]...)
+			return err
 		})
 	}
-	wg.Wait()
-	for _, err := range errs {
-		require.NoError(t, err)
-	}
+	require.NoError(t, g.Wait())
 	require.Equal(t, len(there), b.rows(t))
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"gozon/shared/events"
 	"gozon/shared/outbox"
+	"gozon/shared/servicetest"
 )
 
 // Run runs the contract; open gives a migrated database of its own to each test.
@@ -74,10 +75,11 @@ func (b *bench) relay(t *testing.T, p outbox.Publisher) (r *outbox.Relay, stop f
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		require.NoError(t, <-done)
-	})
+	end := sync.OnceValue(func() error { cancel(); return <-done })
+	stop = func() {
+		t.Helper()
+		require.NoError(t, end())
+	}
 	t.Cleanup(stop)
 	return r, stop
 }
@@ -99,7 +101,7 @@ func (b *bench) depth(t *testing.T) float64 {
 
 func (b *bench) drained(t *testing.T) {
 	t.Helper()
-	require.Eventually(t, func() bool { return b.depth(t) == 0 }, 20*time.Second, 10*time.Millisecond)
+	servicetest.Eventually(t, func() bool { return b.depth(t) == 0 })
 }
 
 var errDown = errors.New("broker down")
@@ -254,7 +256,7 @@ func lateCommit(t *testing.T, b *bench) {
 	require.NoError(t, b.outbox.Append(t.Context(), tx, late))
 	b.append(t, early)
 	r, _ := b.relay(t, p)
-	require.Eventually(t, func() bool { return len(p.subjects()) == 1 }, 20*time.Second, 10*time.Millisecond)
+	servicetest.Eventually(t, func() bool { return len(p.subjects()) == 1 })
 	require.NoError(t, tx.Commit())
 	r.Wake()
 	b.drained(t)

@@ -18,6 +18,7 @@ import (
 	"gozon/shared/containertest"
 	"gozon/shared/databasetest"
 	"gozon/shared/idempotency"
+	"gozon/shared/servicetest"
 )
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
@@ -66,7 +67,7 @@ func (b *bench) run(t *testing.T) {
 		require.NoError(t, <-done)
 	})
 	b.listen <- struct{}{}
-	require.Eventually(t, func() bool { return b.hub.Ready(t.Context()) == nil }, 10*time.Second, time.Millisecond)
+	servicetest.Eventually(t, func() bool { return b.hub.Ready(t.Context()) == nil })
 }
 
 func (b *bench) place(t *testing.T, user int64, n int) map[uuid.UUID]bool {
