@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"gozon/shared/service"
@@ -24,24 +25,38 @@ var discard = slog.New(slog.DiscardHandler)
 
 // backend is a real service on an address of its own.
 type backend struct {
-	hits atomic.Int64
-	srv  *http.Server
-	addr netip.AddrPort
+	hits     atomic.Int64
+	srv      *http.Server
+	listener net.Listener
+	addr     netip.AddrPort
 }
 
-func (b *backend) stop() { _ = b.srv.Close() } // a crash, as far as the gateway can tell
+// stop is a crash, as far as the gateway can tell. A server that does not serve yet does
+// not know its listener.
+func (b *backend) stop() { _, _ = b.srv.Close(), b.listener.Close() }
 
-func serveAt(t testing.TB, addr string, h http.HandlerFunc) *backend {
+func listen(t testing.TB, addr string) *backend {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", addr)
 	require.NoError(t, err)
-	b := &backend{addr: netip.MustParseAddrPort(l.Addr().String())}
-	b.srv = &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	b := &backend{listener: l, addr: netip.MustParseAddrPort(l.Addr().String())}
+	return b
+}
+
+func (b *backend) serve(t testing.TB, srv *http.Server) {
+	t.Helper()
+	b.srv = srv
+	go func() { _ = srv.Serve(b.listener) }() // it ends when the test closes it
+	t.Cleanup(b.stop)
+}
+
+func serveAt(t testing.TB, addr string, h http.HandlerFunc) *backend {
+	t.Helper()
+	b := listen(t, addr)
+	b.serve(t, &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.hits.Add(1)
 		h(w, r)
-	})}
-	go func() { _ = b.srv.Serve(l) }() // it ends when the test closes it
-	t.Cleanup(b.stop)
+	})})
 	return b
 }
 
@@ -51,6 +66,7 @@ type gateway struct {
 	url  string
 	up   *upstream
 	stop func() error // as SIGTERM would
+	reg  *prometheus.Registry
 
 	mu       sync.Mutex
 	replicas []netip.Addr
@@ -75,8 +91,8 @@ func start(t testing.TB, timeout time.Duration, replicas ...*backend) *gateway {
 
 func startLogging(t testing.TB, log *slog.Logger, timeout time.Duration, replicas ...*backend) *gateway {
 	t.Helper()
-	g := &gateway{}
 	reg, health := service.NewRegistry(), &service.Health{}
+	g := &gateway{reg: reg}
 	m := newMetrics(reg)
 	target, err := url.Parse(fmt.Sprintf("http://orders:%d", replicas[0].addr.Port()))
 	require.NoError(t, err)

@@ -1,17 +1,21 @@
 // Command gateway is the shop's single entry: it passes requests on to the services
 // and hides how many of them there are and where.
 //
-//	request ─► body read (≤ limit) ─► route by first path segment ─► replica with the fewest requests in hand ─► service
+//	request ─► body read (≤ limit) ─► route by first path segment ─► replica with the fewest requests in flight ─► service
 //
 // What a fault does:
 //
 //	a replica cannot be connected to     put aside for a moment, the next one is tried: nothing was sent
-//	no replica can be connected to       502, safe to try again
-//	broken after the request was sent    GET, HEAD: another replica is tried once; others: 502, outcome unknown
+//	no replica can be connected to       502, nothing was done
+//	broken after the request was sent    GET, HEAD, POST with an Idempotency-Key: sent once more, preferably to another replica
+//	broken for good after being sent     502, outcome unknown; for GET and HEAD, safe to try again
 //	no answer in time                    504, outcome unknown
 //	broken in the middle of an answer    the answer to the client is cut off as well: it never looks complete
 //	the client goes away                 the request to the service is cancelled
-//	the gateway stops                    requests in hand finish, event streams end at once
+//	the gateway stops                    requests in flight finish, event streams end at once
+//
+// The gateway alone decides what is sent again: net/http does not, and no header other than
+// Idempotency-Key makes a POST repeatable.
 package main
 
 import (

@@ -29,7 +29,7 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "upstream_retries_total", Help: "Requests that were sent to another replica.",
+			Name: "upstream_retries_total", Help: "Attempts after the first to send a request.",
 		}, []string{"service"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "upstream_failures_total", Help: "Requests that a service did not answer, by kind.",
@@ -52,7 +52,7 @@ func newProxy(u *upstream, timeout time.Duration, done <-chan struct{}, log *slo
 			r.SetXForwarded()
 		},
 		Transport: &balancer{upstream: u, metrics: m, next: &http.Transport{
-			DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAliveConfig: keepAlive}).DialContext,
+			DialContext:           dial,
 			MaxIdleConns:          0, // no limit in all, so that services do not take connections from each other
 			MaxIdleConnsPerHost:   512,
 			IdleConnTimeout:       time.Minute, // shorter than the services keep theirs
@@ -82,15 +82,13 @@ func answerFailure(w http.ResponseWriter, r *http.Request, err error, u *upstrea
 		log.WarnContext(r.Context(), "request not answered", "service", u.name, "kind", kind, "error", err)
 		problem.WriteTo(c, p)
 	}
-	var dial *net.OpError
-	var timeout net.Error
 	switch {
 	case r.Context().Err() != nil:
 		m.failures.WithLabelValues(u.name, "client_gone").Inc()
 		w.WriteHeader(problem.StatusClientGone)
-	case errors.Is(err, errNoReplica), errors.As(err, &dial) && dial.Op == "dial":
+	case errors.Is(err, errNotSent):
 		fail("unreachable", problem.BadGateway("the service cannot be reached; nothing was done, it is safe to try again"))
-	case errors.As(err, &timeout) && timeout.Timeout():
+	case isTimeout(err):
 		fail("timeout", problem.OutcomeUnknown("the service did not answer in time; it is not known whether this was done"))
 	case safe(r.Method):
 		fail("broken", problem.BadGateway("the service broke off; it is safe to try again"))
@@ -103,63 +101,4 @@ func answerFailure(w http.ResponseWriter, r *http.Request, err error, u *upstrea
 func isStream(h http.Header) bool {
 	mediaType, _, _ := strings.Cut(h.Get("Content-Type"), ";")
 	return strings.EqualFold(strings.TrimSpace(mediaType), "text/event-stream")
-}
-
-func safe(method string) bool { return method == http.MethodGet || method == http.MethodHead }
-
-// balancer sends each request to a replica, and to another one when that is safe.
-type balancer struct {
-	upstream *upstream
-	metrics  *metrics
-	next     http.RoundTripper
-}
-
-// RoundTrip implements http.RoundTripper.
-func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
-	var tried []*replica
-	lastErr := errNoReplica
-	broken := false
-	for {
-		rep := b.upstream.pick(tried)
-		if rep == nil {
-			return nil, lastErr
-		}
-		if len(tried) > 0 {
-			b.metrics.retries.WithLabelValues(b.upstream.name).Inc()
-			if r.GetBody != nil {
-				body, err := r.GetBody()
-				if err != nil {
-					return nil, lastErr
-				}
-				r.Body = body
-			}
-		}
-		tried = append(tried, rep)
-		r.URL.Host = rep.addr
-		rep.inFlight.Add(1)
-		resp, err := b.next.RoundTrip(r)
-		if err == nil {
-			if isStream(resp.Header) { // it stays for hours: as a request in hand it would count against its replica all the while
-				rep.inFlight.Add(-1)
-				return resp, nil
-			}
-			resp.Body = &counted{ReadCloser: resp.Body, replica: rep}
-			return resp, nil
-		}
-		rep.inFlight.Add(-1)
-		lastErr = err
-		var op *net.OpError
-		var timeout net.Error
-		switch {
-		case r.Context().Err() != nil:
-			return nil, err
-		case errors.As(err, &op) && op.Op == "dial": // nothing was sent: safe for every method
-			b.upstream.failed(rep)
-		case errors.As(err, &timeout) && timeout.Timeout(), !safe(r.Method), broken:
-			return nil, err
-		default: // broke off before an answer: a read may be tried once more
-			broken = true
-			b.upstream.failed(rep)
-		}
-	}
 }
