@@ -189,6 +189,14 @@ func TestHeaders(t *testing.T) {
 	require.Equal(t, []string{"mine"}, resp.Header.Values("X-Request-Id"))
 	require.Equal(t, "127.0.0.1", h.Get("X-Forwarded-For"))
 	require.Empty(t, h.Get("X-Secret"), "hop by hop")
+	// The id is this hop's own, so a client cannot have it dropped, or two ids for one request.
+	resp, _ = g.call(t, http.MethodGet, "/orders", http.NoBody, "X-Request-Id", "mine", "Connection", "X-Request-Id, X-Forwarded-For")
+	h = <-seen
+	require.Equal(t, []string{"mine"}, h.Values("X-Request-Id"))
+	require.Equal(t, []string{"mine"}, resp.Header.Values("X-Request-Id"))
+	require.Equal(t, "127.0.0.1", h.Get("X-Forwarded-For"))
+	resp, _ = g.call(t, http.MethodGet, "/orders", http.NoBody, "Connection", "X-Request-Id")
+	require.Equal(t, resp.Header.Values("X-Request-Id"), (<-seen).Values("X-Request-Id"))
 }
 
 func TestBodyLimit(t *testing.T) {

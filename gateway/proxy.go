@@ -50,6 +50,8 @@ func newProxy(u *upstream, timeout time.Duration, done <-chan struct{}, log *slo
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", u.name
 			r.Out.Host = r.In.Host
 			r.SetXForwarded()
+			// Again, as a client that names it in Connection has had it removed from Out.
+			r.Out.Header.Set(service.RequestIDHeader, r.In.Header.Get(service.RequestIDHeader))
 		},
 		Transport: &balancer{upstream: u, metrics: m, next: &http.Transport{
 			DialContext:           dial,
