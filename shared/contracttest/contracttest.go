@@ -93,6 +93,9 @@ func trim(path string) string {
 func (d *document) verify(req *http.Request, reqBody []byte, resp *http.Response, respBody []byte) error {
 	asked := req.Clone(req.Context())
 	asked.URL.Path, asked.URL.RawPath = trim(req.URL.Path), trim(req.URL.RawPath)
+	if req.Method == http.MethodHead { // it has no operations of its own: it is GET without the body
+		asked.Method = http.MethodGet
+	}
 	asked.Body, asked.ContentLength = io.NopCloser(bytes.NewReader(reqBody)), int64(len(reqBody))
 
 	route, params, err := d.router.FindRoute(asked)

@@ -108,10 +108,8 @@ func (h *Health) Ready(ctx context.Context) (code int, body Readiness) {
 }
 
 func (h *Health) routes(r gin.IRoutes) {
-	for _, slash := range []string{"", "/"} {
-		r.GET("/livez"+slash, func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "alive"}) })
-		r.GET("/readyz"+slash, func(c *gin.Context) { c.JSON(h.Ready(c.Request.Context())) })
-	}
+	Handle(r, http.MethodGet, "/livez", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "alive"}) })
+	Handle(r, http.MethodGet, "/readyz", func(c *gin.Context) { c.JSON(h.Ready(c.Request.Context())) })
 }
 
 // Healthcheck asks the service that listens on addr (":8080" means this host)

@@ -44,19 +44,27 @@ func NewEngine(log *slog.Logger, reg prometheus.Registerer, health *Health) *gin
 	}
 	e.Use(observe(log, reg), recovery(log))
 	e.NoRoute(func(c *gin.Context) { problem.Write(c, problem.NotFound("there is nothing at this path")) })
-	e.NoMethod(func(c *gin.Context) {
-		// gin has set Allow.
-		problem.Write(c, problem.MethodNotAllowed("this path does not answer "+c.Request.Method))
-	})
+	e.NoMethod(MethodNotAllowed)
 	health.routes(e)
 	return e
 }
 
-// Handle registers h for path with and without its trailing slash.
+// MethodNotAllowed answers 405. Its Allow header is gin's: the methods that have a handler
+// at the path.
+func MethodNotAllowed(c *gin.Context) {
+	problem.Write(c, problem.MethodNotAllowed("this path does not answer "+c.Request.Method))
+}
+
+// Handle registers h for path with and without its trailing slash. The handler of GET
+// answers HEAD too: the server drops the body that it writes.
 func Handle(r gin.IRoutes, method, path string, h ...gin.HandlerFunc) {
+	methods := []string{method}
+	if method == http.MethodGet {
+		methods = append(methods, http.MethodHead)
+	}
 	path = strings.TrimSuffix(path, "/")
-	r.Handle(method, path, h...)
-	r.Handle(method, path+"/", h...)
+	r.Match(methods, path, h...)
+	r.Match(methods, path+"/", h...)
 }
 
 func observe(log *slog.Logger, reg prometheus.Registerer) gin.HandlerFunc {

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
+	"gozon/shared/problem"
 	"gozon/shared/service"
 )
 
@@ -179,6 +180,31 @@ func TestEngine(t *testing.T) {
 	require.NoError(t, stop())
 	require.Equal(t, 1, strings.Count(log.String(), "ouch"), "logged once")
 	require.Contains(t, log.String(), `"request_id"`)
+}
+
+// HEAD answers as GET does, without the body, wherever GET answers.
+func TestHeadIsGetWithoutTheBody(t *testing.T) {
+	t.Parallel()
+	url, _ := serving(t, io.Discard, &service.Health{}, func(e *gin.Engine) {
+		service.Handle(e, http.MethodGet, "/things/:id", func(c *gin.Context) { c.String(http.StatusOK, strings.Repeat(c.Param("id"), 3)) })
+		service.Handle(e, http.MethodGet, "/refused", func(c *gin.Context) { problem.Write(c, problem.Unavailable("not now")) })
+		service.Handle(e, http.MethodPost, "/things", func(c *gin.Context) { c.Status(http.StatusCreated) })
+	})
+	for _, path := range []string{"/things/1", "/things/1/", "/refused", "/livez", "/livez/", "/readyz", "/readyz/", "/nothing"} {
+		want, body := get(t, http.MethodGet, url+path, "me")
+		got, none := get(t, http.MethodHead, url+path, "me")
+		require.NotEmpty(t, body)
+		require.Empty(t, none)
+		require.Equal(t, want.StatusCode, got.StatusCode, path)
+		want.Header.Del("Date")
+		got.Header.Del("Date")
+		require.Equal(t, want.Header, got.Header, path)
+	}
+	for method, path := range map[string]string{http.MethodHead: "/things", http.MethodDelete: "/things/1", "PROPFIND": "/things/1"} {
+		resp, _ := get(t, method, url+path, "")
+		require.Equal(t, http.StatusMethodNotAllowed, resp.StatusCode)
+		require.Equal(t, map[string]string{"/things": "POST", "/things/1": "GET, HEAD"}[path], resp.Header.Get("Allow"))
+	}
 }
 
 // An answer that breaks off must look broken to its reader, whoever cut it.
