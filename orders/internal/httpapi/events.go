@@ -32,6 +32,12 @@ func (a *API) events(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
+	if c.Request.Method == http.MethodHead { // it asks what GET would begin with, not to follow anything
+		c.Header("Content-Type", "text/event-stream")
+		c.Header("Cache-Control", "no-store")
+		c.Status(http.StatusOK)
+		return
+	}
 	// An id that is none of ours is as good as no id: the client gets a snapshot.
 	last, _ := strconv.ParseInt(c.GetHeader("Last-Event-ID"), 10, 64)
 	ctx, cancel := context.WithTimeout(c.Request.Context(), answerWithin)
