@@ -104,7 +104,7 @@ func startLogging(t testing.TB, log *slog.Logger, timeout time.Duration, replica
 	health.Add("orders", service.Degrading, g.up.ready)
 	g.set(t, nil, replicas...)
 	engine := service.NewEngine(log, reg, health)
-	register(engine, route{prefix: "/orders", target: target}, newProxy(g.up, timeout, health.Done(), log, m), 64<<10)
+	register(engine, map[string]http.Handler{"/orders": newProxy(g.up, timeout, health.Done(), log, m)}, 64<<10)
 	l, err := service.Listen(t.Context(), "127.0.0.1:0")
 	require.NoError(t, err)
 	g.url = "http://" + l.Addr().String()
@@ -171,7 +171,18 @@ func TestRequestsPassUnchanged(t *testing.T) {
 			require.Equal(t, method+" "+path+" hello", body)
 		}
 	}
-	resp, _ := g.call(t, http.MethodGet, "/ordersx", http.NoBody)
+	// A method is the service's to refuse: it knows which methods a path has.
+	for _, method := range []string{"PROPFIND", "FOO", http.MethodTrace, http.MethodOptions, http.MethodConnect} {
+		resp, body := g.call(t, method, "/orders/x", http.NoBody)
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+		require.Equal(t, method+" /orders/x ", body)
+		require.Empty(t, resp.Header.Get("Allow"))
+	}
+	resp, body := g.call(t, "PROPFIND", "/readyz", http.NoBody)
+	require.Equal(t, http.StatusMethodNotAllowed, resp.StatusCode)
+	require.Equal(t, "GET, HEAD", resp.Header.Get("Allow"))
+	require.Contains(t, body, "/problems/method-not-allowed")
+	resp, _ = g.call(t, http.MethodGet, "/ordersx", http.NoBody)
 	require.Equal(t, http.StatusNotFound, resp.StatusCode)
 	require.Equal(t, "application/problem+json", resp.Header.Get("Content-Type"))
 }

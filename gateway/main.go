@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"time"
 
@@ -77,13 +78,15 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	}
 	observed := newMetrics(reg)
 	parts := []service.Part{service.ServeMetrics(metrics, reg)}
+	proxies := map[string]http.Handler{}
 	for _, r := range cfg.Routes {
 		up := newUpstream(r.target, net.DefaultResolver.LookupNetIP, observed)
 		health.Add(up.name, service.Degrading, up.ready)
-		register(engine, r, newProxy(up, cfg.UpstreamTimeout, health.Done(), log, observed), cfg.MaxBodyBytes)
+		proxies[r.prefix] = newProxy(up, cfg.UpstreamTimeout, health.Done(), log, observed)
 		parts = append(parts, service.Part{Name: "resolver of " + up.name, Run: func(ctx context.Context) error {
 			return up.run(ctx, cfg.ResolveEvery, log)
 		}})
 	}
+	register(engine, proxies, cfg.MaxBodyBytes)
 	return service.Run(ctx, log, cfg.Service.DrainTimeout, append(parts, service.ServeHTTP(api, engine, health))...)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"gozon/shared/problem"
+	"gozon/shared/service"
 )
 
 // route sends the requests below a prefix to a service.
@@ -47,9 +48,10 @@ func (rs *routes) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// register has h answer the prefix itself and all below it, for every method.
-func register(e gin.IRoutes, r route, h http.Handler, maxBody int64) {
-	handle := func(c *gin.Context) {
+// register has each of proxies answer its prefix and all below it. Every method is passed
+// on, also one that gin does not know: only the service can say which a path allows.
+func register(e *gin.Engine, proxies map[string]http.Handler, maxBody int64) {
+	answer := func(c *gin.Context, h http.Handler) {
 		if !readBody(c, maxBody) {
 			return
 		}
@@ -57,8 +59,20 @@ func register(e gin.IRoutes, r route, h http.Handler, maxBody int64) {
 		defer w.hurry() // for the end of the answer
 		h.ServeHTTP(w, c.Request)
 	}
-	e.Any(r.prefix, handle)
-	e.Any(r.prefix+"/*rest", handle)
+	for prefix, h := range proxies {
+		handle := func(c *gin.Context) { answer(c, h) }
+		e.Any(prefix, handle)
+		e.Any(prefix+"/*rest", handle)
+	}
+	e.NoMethod(func(c *gin.Context) {
+		segment, _, _ := strings.Cut(strings.TrimPrefix(c.Request.URL.Path, "/"), "/")
+		if h, ok := proxies["/"+segment]; ok {
+			c.Writer.Header().Del("Allow") // the methods of Any
+			answer(c, h)
+			return
+		}
+		service.MethodNotAllowed(c)
+	})
 }
 
 // readBody reads the whole body before a service is contacted: a slow client never

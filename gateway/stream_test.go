@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -74,7 +73,7 @@ func TestReadTimeoutDoesNotEndAStream(t *testing.T) {
 	})
 	g := start(t, time.Minute, b)
 	engine, m := service.NewEngine(discard, service.NewRegistry(), &service.Health{}), newMetrics(service.NewRegistry())
-	register(engine, route{prefix: "/orders", target: &url.URL{}}, newProxy(g.up, time.Minute, nil, discard, m), 64<<10)
+	register(engine, map[string]http.Handler{"/orders": newProxy(g.up, time.Minute, nil, discard, m)}, 64<<10)
 	impatient := httptest.NewUnstartedServer(engine)
 	impatient.Config.ReadTimeout = readTimeout
 	impatient.Start()
