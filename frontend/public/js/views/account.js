@@ -49,7 +49,7 @@ export function createAccountView({ onTopUp, onStatement, onMore }) {
       byId('entries').hidden = items.length === 0;
       byId('entries-empty').hidden = !loaded || items.length > 0;
       byId('entries-more').hidden = nextCursor === '';
-      setRows(byId('entry-rows'), byId('entry-row'), items, (entry) => entry.seq, updateEntry);
+      setRows(byId('entries'), byId('entry-row'), items, (entry) => entry.seq, updateEntry);
     },
   };
 }
