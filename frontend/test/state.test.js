@@ -6,6 +6,7 @@ import { initialState, reduce, shownNotices } from '../public/js/state.js';
 const order = (id, status = 'NEW', version = status === 'NEW' ? 1 : 2, reason = '') => ({ id, item: `Item ${id}`, price: 100n, status, version, reason, timeline: [] });
 const loaded = (items, nextCursor = '') => ({ type: 'orders/loaded', about: 1, page: { items, nextCursor } });
 const run = (actions, state = initialState) => actions.reduce(reduce, state);
+const money = (balance) => ({ type: 'money/loaded', about: 1, account: { balance }, at: 9 });
 const chosen = { type: 'user/chosen', user: 1 };
 const ids = (state) => state.orders.items.map(({ id }) => id).join('');
 
@@ -13,7 +14,7 @@ test('answers about a user who is no longer shown change nothing', () => {
   const state = run([chosen, { type: 'user/chosen', user: 2 }]);
   const late = [
     loaded([order('a')]),
-    { type: 'account/loaded', about: 1, account: { balance: 5n } },
+    money(5n),
     { type: 'order/placed', about: 1, order: order('b') },
     { type: 'read/failed', about: 1, source: 'orders', text: 'x' },
   ];
@@ -24,7 +25,7 @@ test('choosing a user forgets the other one’s things, but not what is unknown 
   const notice = { topic: 'order', text: 'not known', retry: { what: 'again', label: 'x' } };
   const intent = { key: 'k', topic: 'order', user: 1, values: {}, at: 0, unknown: false };
   const state = run([
-    chosen, loaded([order('a', 'PAID')]), { type: 'account/loaded', account: { balance: 5n } }, { type: 'statement/toggled', shown: true },
+    chosen, loaded([order('a', 'PAID')]), money(5n), { type: 'statement/toggled', shown: true },
     { type: 'read/failed', source: 'account', text: 'x' }, { type: 'intent/sent', intent },
     { type: 'intent/failed', key: 'k', unknown: true, notice }, { type: 'stream/live', live: true }, { type: 'user/chosen', user: 2 },
   ]);
@@ -33,10 +34,35 @@ test('choosing a user forgets the other one’s things, but not what is unknown 
 });
 
 test('an account is unknown, then there is none, then it has its balance', () => {
-  const none = run([chosen, { type: 'account/loaded', account: null }]);
+  const none = run([chosen, { ...money(), account: null }]);
   assert.equal(initialState.account.status, 'unknown');
   assert.equal(none.account.status, 'none');
-  assert.deepEqual(reduce(none, { type: 'topUp/done', account: { balance: 7n } }).account, { status: 'open', balance: 7n });
+  assert.deepEqual(reduce(none, money(7n)).account, { status: 'open', balance: 7n, at: 9 });
+});
+
+test('a balance never contradicts the statement that is shown with it', () => {
+  const entry = (seq, balanceAfter) => ({ seq, balanceAfter, amount: 1n, kind: 'top_up' });
+  const page = (...items) => ({ page: { items, nextCursor: '' } });
+  const shown = run([chosen, money(5n), { type: 'statement/toggled', shown: true }, { ...money(5n), ...page(entry(2, 7n), entry(1, 5n)) }]);
+  assert.equal(shown.account.balance, 7n, 'the two were read at different moments');
+  const opened = run([chosen, { type: 'statement/toggled', shown: true }, { ...money(), account: null, ...page(entry(1, 5n)) }]);
+  assert.deepEqual([opened.account.status, opened.account.balance], ['open', 5n]);
+  const done = reduce(shown, { type: 'topUp/done', typed: '1' });
+  assert.equal(done.account.balance, 7n, 'the answer is not in the statement yet');
+  const again = run([{ type: 'statement/toggled', shown: false }, money(9n), { type: 'statement/toggled', shown: true }], shown);
+  assert.deepEqual([again.account.balance, again.statement.items.length], [9n, 0], 'what was read before is not shown again');
+  const late = run([{ type: 'statement/toggled', shown: false }, { ...money(8n), ...page(entry(3, 8n)) }], shown);
+  assert.deepEqual([late.account.balance, late.statement.items.length], [8n, 0]);
+});
+
+test('an intent that another tab got an answer to is forgotten, but not one that is under way here', () => {
+  const intent = { key: 'k', topic: 'order', user: 1, values: {} };
+  const elsewhere = { type: 'intent/settledElsewhere', key: 'k' };
+  const busy = run([chosen, { type: 'intent/sent', intent }]);
+  assert.equal(reduce(busy, elsewhere), busy);
+  const failed = reduce(busy, { type: 'intent/failed', key: 'k', unknown: true, notice: { topic: 'order', text: 'not known' } });
+  const gone = reduce(failed, elsewhere);
+  assert.deepEqual([gone.intents, gone.notices], [{}, {}]);
 });
 
 test('an order is shown newest first and never goes back to an older version', () => {
@@ -103,9 +129,9 @@ test('a statement is merged by its sequence', () => {
   const entry = (seq) => ({ seq, kind: 'top_up' });
   const state = run([
     chosen, { type: 'statement/toggled', shown: true },
-    { type: 'statement/loaded', page: { items: [entry(10), entry(9)], nextCursor: '9' } },
+    { ...money(), page: { items: [entry(10), entry(9)], nextCursor: '9' } },
     { type: 'statement/olderLoaded', cursor: '9', page: { items: [entry(8)], nextCursor: '' } },
-    { type: 'statement/loaded', page: { items: [entry(11), entry(10)], nextCursor: '10' } },
+    { ...money(), page: { items: [entry(11), entry(10)], nextCursor: '10' } },
   ]);
   assert.deepEqual(state.statement.items.map(({ seq }) => seq), [11, 10, 9, 8]);
   assert.deepEqual([state.statement.shown, state.statement.nextCursor], [true, '']);

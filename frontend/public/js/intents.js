@@ -20,12 +20,13 @@ export const newIntent = (topic, user, values, now) => ({
 });
 
 /** Whether the shop still knows the intent's key, so that sending it again does nothing twice. */
-export const isSafe = (intent, now) => now - intent.at < SAFE_FOR;
+export const isSafe = (intent, now) => Math.abs(now - intent.at) < SAFE_FOR; // a clock that was set back tells no age
 
-/** The intent that already stands for this request, if there is one. */
-export function findSame(intents, topic, user, values) {
+/** The intent that already stands for this request and may be sent again, if there is one. */
+export function findSame(intents, topic, user, values, now) {
   const wanted = stringify(values);
-  return Object.values(intents).find((known) => known.topic === topic && known.user === user && stringify(known.values) === wanted);
+  return Object.values(intents).find((known) => known.topic === topic && known.user === user && isSafe(known, now)
+    && stringify(known.values) === wanted);
 }
 
 /** Whether the shown user has something of that topic under way; of one order, when its id is given. */

@@ -1,6 +1,8 @@
 // Ties the parts: state → views, what the visitor does → use cases, what changed → effects.
 import { createApi } from './api.js';
 import { followOrders } from './follow.js';
+import { createKept, storageOf } from './kept.js';
+import { poll } from './poll.js';
 import { createShop } from './shop.js';
 import { initialState, isOpen, reduce } from './state.js';
 import { createStore } from './store.js';
@@ -15,7 +17,8 @@ import { createUserView } from './views/user.js';
 
 const api = createApi();
 const store = createStore(reduce, initialState);
-const shop = createShop(api, store);
+const kept = createKept(storageOf(window));
+const shop = createShop(api, store, { kept });
 const following = followOrders(shop.readOpenOrders, document);
 const stream = createStream({
   connect: (user) => new EventSource(api.eventsAddress(user)), page: document, onEvent: shop.hear, onLive: shop.live,
@@ -42,6 +45,7 @@ const views = [
 ];
 
 store.subscribe((state, before) => {
+  kept.update(state.intents, before.intents); // first: what is sent must be known before it is
   for (const view of views) view.update(state);
   if (state.said !== before.said) setText(byId('said'), state.said.text);
   following.update(state.orders.items.filter(isOpen).map((order) => order.id), state.live);
@@ -50,4 +54,18 @@ store.subscribe((state, before) => {
 
 window.addEventListener('popstate', () => choose(currentUser()));
 window.addEventListener('online', shop.refresh);
+window.addEventListener('storage', (event) => {
+  const key = kept.removedBy(event);
+  if (key !== null) shop.settledElsewhere(key);
+});
+window.addEventListener('beforeunload', (event) => {
+  if (kept.isMissingAny()) event.preventDefault();
+});
+// A key that is held down acts once. Its repeats would press whatever has the focus by then.
+document.addEventListener('keydown', (event) => {
+  if (event.repeat && event.key === 'Enter') event.preventDefault();
+}, { capture: true });
+
+shop.restore();
 choose(currentUser());
+poll(shop.readMoney, document, window);

@@ -7,32 +7,37 @@ import { createWrites } from './writes.js';
 
 const REREAD_AT_ONCE = 10;
 
-export function createShop(api, store, options) {
+/** @param {{kept?: object, pauses?: number[], now?: () => number}} options kept: what outlives this page; see writes.js */
+export function createShop(api, store, options = {}) {
   const { dispatch } = store;
+  const { now = Date.now } = options;
   const newestAsk = {};
 
-  // Reads for the current user. Of each part of a source only the answer to the newest ask
-  // counts: answers may overtake each other.
+  // Reads for the current user: true unless it failed. Of each part of a source only the answer to the
+  // newest ask counts: answers may overtake each other.
   async function read(source, load, part = 'newest') {
     const { user } = store.state;
-    if (user === null) return;
+    if (user === null) return true;
     const key = `${source} ${part}`;
     const ask = (newestAsk[key] = {});
     const tell = (action) => newestAsk[key] === ask && dispatch({ ...action, about: user });
     try {
       tell(await load(user));
       tell({ type: 'read/succeeded', source });
+      return true;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       tell({ type: 'read/failed', source, text: readFailure(error) });
+      return false;
     }
   }
 
-  const readAccount = () => read('account', async (user) => ({ type: 'account/loaded', account: await api.account(user) }));
-
-  const readStatement = () => read('statement', async (user) => ({ type: 'statement/loaded', page: await api.entries(user) }));
-
-  const readMoney = () => Promise.all([readAccount(), store.state.statement.shown && readStatement()]);
+  // The balance, and the statement where it is shown: one answer, so that the two never contradict each other.
+  const readMoney = () => read('money', async (user) => {
+    const at = now();
+    const [account, page] = await Promise.all([api.account(user), store.state.statement.shown ? api.entries(user) : undefined]);
+    return { type: 'money/loaded', account, page, at };
+  });
 
   async function readOrders() {
     let seen = [];
@@ -90,7 +95,7 @@ export function createShop(api, store, options) {
 
     toggleStatement(shown) {
       dispatch({ type: 'statement/toggled', shown });
-      return shown ? readStatement() : undefined;
+      return shown ? readMoney() : undefined;
     },
 
     showMoreEntries: () => read('statement', async (user) => {

@@ -26,7 +26,7 @@ const ENTRIES = {
 const idleForm = { errors: {}, done: null };
 
 /**
- * - account.status: 'unknown' until it was read, then 'none' or 'open'
+ * - account.status: 'unknown' until it was read, then 'none' or 'open'; account.at: when the read that told it began
  * - topUp, order: the two forms: what is wrong by field (`form` is what belongs to no field), and what was typed for the last thing done
  * - live: whether changes of orders are told as they happen
  * - asking: the id of the order of which it is asked whether to cancel it indeed, or ''
@@ -39,7 +39,7 @@ const idleForm = { errors: {}, done: null };
 export const initialState = {
   user: null,
   userError: '',
-  account: { status: 'unknown', balance: 0n },
+  account: { status: 'unknown', balance: 0n, at: 0 },
   topUp: idleForm,
   order: idleForm,
   orders: emptyList,
@@ -91,10 +91,14 @@ const reducers = {
   }),
   'user/refused': (state, { error }) => ({ ...state, userError: error }),
 
-  'account/loaded': (state, { account }) => ({
-    ...state,
-    account: account ? { status: 'open', balance: account.balance } : { status: 'none', balance: 0n },
-  }),
+  // With a statement, the balance is that of its newest entry: whatever moved between the two reads, both agree.
+  'money/loaded': (state, { account, page, at }) => {
+    const statement = page && state.statement.shown ? withNewest(ENTRIES, state.statement, page) : state.statement;
+    const balance = statement.items[0]?.balanceAfter ?? account?.balance;
+    return {
+      ...state, statement, account: balance === undefined ? { status: 'none', balance: 0n, at } : { status: 'open', balance, at },
+    };
+  },
 
   'intent/sent': (state, { intent }) => {
     const sent = { ...state, intents: { ...state.intents, [intent.key]: { ...intent, busy: true } } };
@@ -102,18 +106,23 @@ const reducers = {
     return form ? { ...sent, [intent.topic]: { ...state[intent.topic], errors: {} } } : sent;
   },
   'intent/settled': (state, { key }) => withoutIntent(state, key),
+  // Another tab got the answer, or gave it up. This one's own request, if it has one, is still answered.
+  'intent/settledElsewhere': (state, { key }) => (state.intents[key]?.busy ? state : withoutIntent(state, key)),
   'intent/failed': (state, { key, unknown, notice }) => ({
     ...state,
     intents: { ...state.intents, [key]: { ...state.intents[key], busy: false, unknown } },
     notices: { ...state.notices, [key]: notice },
   }),
+  'intent/restored': (state, { intent, notice }) => ({
+    ...state,
+    intents: { ...state.intents, [intent.key]: intent },
+    notices: { ...state.notices, [intent.key]: notice },
+  }),
 
   'topUp/refused': (state, { errors }) => ({ ...state, topUp: { ...state.topUp, errors } }),
-  'topUp/done': (state, { account, typed }) => ({
-    ...state,
-    topUp: { errors: {}, done: { typed } },
-    account: { status: 'open', balance: account.balance },
-    said: { text: 'The account was topped up.' },
+  // The answer's balance is left alone: a replayed one is old, and a statement that is shown would contradict it.
+  'topUp/done': (state, { typed }) => ({
+    ...state, topUp: { errors: {}, done: { typed } }, said: { text: 'The account was topped up.' },
   }),
 
   'order/refused': (state, { errors }) => ({ ...state, order: { ...state.order, errors } }),
@@ -135,10 +144,8 @@ const reducers = {
   'orders/olderLoaded': (state, { cursor, page }) => ({ ...state, orders: withOlder(ORDERS, state.orders, cursor, page) }),
   'orders/changed': (state, { orders }) => withOrders(state, withKnown(ORDERS, state.orders, orders), orders),
 
-  'statement/toggled': (state, { shown }) => ({ ...state, statement: { ...state.statement, shown } }),
-  'statement/loaded': (state, { page }) => ({
-    ...state, statement: withNewest(ENTRIES, state.statement, page),
-  }),
+  // One that is opened again is read again: what it was would contradict the balance meanwhile.
+  'statement/toggled': (state, { shown }) => ({ ...state, statement: { ...initialState.statement, shown } }),
   'statement/olderLoaded': (state, { cursor, page }) => ({
     ...state, statement: withOlder(ENTRIES, state.statement, cursor, page),
   }),

@@ -62,6 +62,20 @@ export function writeFailure(intent, error, unknown) {
   return { topic: intent.topic, text, retry: { what: 'again', label: 'Try again' } };
 }
 
+/** The notice about something that was under way when the page was left. */
+export const cutOff = (intent) => ({
+  topic: intent.topic,
+  text: `${unknownWords(intent, ': the page was closed or reloaded before the answer')} It is safe to try again: it will not be done twice.`,
+  retry: { what: 'again', label: 'Try again' },
+});
+
+/** The notice about something whose key the shop knows for another request. */
+export const keyReused = (intent) => ({
+  topic: intent.topic,
+  text: `${unknownWords(intent, ': the shop knows its key for another request')} Look at ${LOOK[intent.topic]} before you ask for it again.`,
+  retry: { what: 'refresh', label: 'Look again' },
+});
+
 /** The notice about something so old that the shop may no longer know its key. */
 export const tooLate = (intent) => ({
   topic: intent.topic,

@@ -2,21 +2,26 @@
 import { ApiError } from './api.js';
 import { checkOrder, checkTopUp } from './checks.js';
 import { findSame, isBusy, isSafe, newIntent } from './intents.js';
-import { cancelRefusal, tooLate, writeFailure } from './words.js';
+import { cancelRefusal, cutOff, keyReused, tooLate, writeFailure } from './words.js';
 
 const PAUSES = [500, 2_000];
 const PATIENCE = 10_000;
+const KEY_REUSED = 'idempotency-key-reused'; // the shop did something else under this key
 
 /**
  * @param {{refresh: () => Promise, readMoney: () => Promise}} reads what to look at afterwards
- * @param {{pauses?: number[], now?: () => number}} options pauses: before each try after the first, in milliseconds
+ * @param {{kept?: {all: () => object}, pauses?: number[], now?: () => number}} options
+ *   kept: the intents of unknown outcome of every tab; pauses: before each try after the first, in milliseconds
  */
-export function createWrites(api, store, reads, { pauses = PAUSES, now = Date.now } = {}) {
+export function createWrites(api, store, reads, { kept = { all: () => ({}) }, pauses = PAUSES, now = Date.now } = {}) {
   const { dispatch } = store;
 
   const requests = {
     order: async ({ user, values, key, typed }) => ({ type: 'order/placed', order: await api.placeOrder(user, values, key), typed }),
-    topUp: async ({ user, values, key, typed }) => ({ type: 'topUp/done', account: await api.topUp(user, values.amount, key), typed }),
+    topUp: async ({ user, values, key, typed }) => {
+      await api.topUp(user, values.amount, key);
+      return { type: 'topUp/done', typed };
+    },
     cancel: async ({ values, key }) => ({ type: 'cancel/accepted', order: await api.cancelOrder(values.id, key) }),
   };
 
@@ -54,7 +59,13 @@ export function createWrites(api, store, reads, { pauses = PAUSES, now = Date.no
     return false;
   }
 
-  function refused({ key, topic, user, values }, error) {
+  function refused(intent, error) {
+    const { key, topic, user, values } = intent;
+    if (error.kind === KEY_REUSED) {
+      dispatch({ type: 'notice/shown', id: key, notice: keyReused(intent) });
+      reads.refresh();
+      return;
+    }
     if (topic === 'cancel') {
       dispatch({ type: 'notice/shown', id: key, notice: cancelRefusal(values, error) });
       reads.refresh();
@@ -64,12 +75,12 @@ export function createWrites(api, store, reads, { pauses = PAUSES, now = Date.no
     dispatch({ type: `${topic}/refused`, errors: byField, about: user });
   }
 
-  // What was asked for before, and has no definite answer yet, is asked for again under its key.
+  // What was asked for before, in any tab, and has no definite answer yet, is asked for again under its key.
   async function begin(topic, values, typed) {
     const { user, intents } = store.state;
     if (user === null || isBusy(store.state, topic, values.id)) return false;
-    const same = findSame(intents, topic, user, values);
-    const intent = same && isSafe(same, now()) ? same : newIntent(topic, user, values, now());
+    const same = findSame({ ...kept.all(), ...intents }, topic, user, values, now());
+    const intent = same ?? newIntent(topic, user, values, now());
     return send({ ...intent, typed });
   }
 
@@ -94,9 +105,24 @@ export function createWrites(api, store, reads, { pauses = PAUSES, now = Date.no
       const intent = store.state.intents[key];
       if (!intent || intent.busy) return false;
       if (isSafe(intent, now())) return send(intent);
-      dispatch({ type: 'intent/settled', key });
-      dispatch({ type: 'notice/shown', id: key, notice: tooLate(intent) });
+      dispatch({ type: 'intent/failed', key, unknown: true, notice: tooLate(intent) });
       return false;
+    },
+
+    /**
+     * Takes up what was under way when the page was left, without sending anything: only the visitor
+     * spends money. The notice offers to send it again under its key, while the shop knows that.
+     */
+    restore() {
+      for (const intent of Object.values(kept.all())) {
+        dispatch({ type: 'intent/restored', intent, notice: isSafe(intent, now()) ? cutOff(intent) : tooLate(intent) });
+      }
+    },
+
+    /** Forgets an intent that another tab has an answer to, and looks at what that changed. */
+    settledElsewhere(key) {
+      dispatch({ type: 'intent/settledElsewhere', key });
+      return reads.refresh();
     },
   };
 }

@@ -1,7 +1,7 @@
 import { isBusy } from '../intents.js';
 import { toLiteral } from '../money.js';
 import { fieldWords, kindWords, money } from '../words.js';
-import { byId, onSubmit, resetWhenDone, setError, setRows, setText, setTime } from './dom.js';
+import { byId, clockTime, onSubmit, resetWhenDone, setError, setRows, setText, setTime } from './dom.js';
 
 const SIGNS = { top_up: '+', refund: '+', charge: '−' };
 const BALANCES = { unknown: () => '…', none: () => 'No account yet', open: ({ balance }) => money(balance) };
@@ -20,6 +20,7 @@ export function createAccountView({ onTopUp, onStatement, onMore }) {
   const input = byId('topup-amount');
   const submit = byId('topup-submit');
   const balance = byId('balance');
+  const balanceAt = byId('balance-at');
   const details = byId('statement');
 
   const form = byId('topup-form');
@@ -31,12 +32,17 @@ export function createAccountView({ onTopUp, onStatement, onMore }) {
 
   return {
     update(state) {
-      const { account, topUp, statement } = state;
+      const { account, failing, topUp, statement } = state;
       const busy = isBusy(state, 'topUp');
       whenDone(topUp.done);
       setText(balance, BALANCES[account.status](account));
       balance.dataset.account = account.status;
       balance.dataset.amount = account.status === 'open' ? toLiteral(account.balance) : '';
+
+      const confirmed = !failing.money;
+      setText(balanceAt, `${confirmed ? 'Confirmed at' : 'Not confirmed since'} ${clockTime(account.at)}`);
+      balanceAt.dataset.confirmed = confirmed;
+      balanceAt.hidden = account.status === 'unknown';
 
       setText(submit, account.status === 'none' ? 'Open account' : 'Top up');
       submit.disabled = busy;

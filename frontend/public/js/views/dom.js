@@ -25,11 +25,11 @@ export function onSubmit(form, act) {
   });
 }
 
-/** Empties the form when it still holds what has just been done: unless more was typed meanwhile. */
+/** Empties the form when it still holds what has just been done: unless more was typed meanwhile, or by another page. */
 export function resetWhenDone(form, isSame) {
   let seen = null;
   return (done) => {
-    if (done !== seen && done && isSame(done.typed)) form.reset();
+    if (done !== seen && done?.typed && isSame(done.typed)) form.reset();
     seen = done;
   };
 }
@@ -46,6 +46,11 @@ const clock = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle:
 const exact = new Intl.DateTimeFormat('en-GB', {
   day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3,
 });
+
+const timeOfDay = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' });
+
+/** The time of day, to the second, of a moment in milliseconds. */
+export const clockTime = (moment) => timeOfDay.format(moment);
 
 function written(format, rfc3339) {
   const time = new Date(rfc3339);

@@ -5,7 +5,7 @@ import { fieldWords, money } from '../words.js';
 import { otherErrors } from './account.js';
 import { byId, onSubmit, resetWhenDone, setError, setRows, setText } from './dom.js';
 
-/** The form for a new order, and goods that fill it. onPlace({item, price}) → accepted? */
+/** The form for a new order, and goods that fill it and do no more. onPlace({item, price}) → accepted? */
 export function createOrderView({ onPlace }) {
   const form = byId('order-form');
   const item = byId('item');
@@ -22,7 +22,8 @@ export function createOrderView({ onPlace }) {
       if (item.readOnly) return;
       item.value = good.item;
       price.value = good.price;
-      submit.focus();
+      // The focus stays: the next press of the same key must not reach what places the order.
+      submit.scrollIntoView({ block: 'nearest' });
     });
   });
 
