@@ -196,16 +196,6 @@ func TestPoisonResultGoesToTheDeadLetterQueue(t *testing.T) {
 	}
 }
 
-func TestUnroutableMessageIsNotLost(t *testing.T) {
-	t.Parallel()
-	b := start(t)
-	require.NoError(t, b.broker.Channel(t).QueueUnbind(broker.OrdersQueue, "order.#", broker.Exchange, nil))
-	o := b.place(t, 1, "1")
-	e, err := events.Parse(b.broker.Get(t, broker.Unrouted).Body)
-	require.NoError(t, err)
-	require.Equal(t, o.ID, e.Subject)
-}
-
 func TestOrdersAreAcceptedWhileTheBrokerIsDown(t *testing.T) {
 	t.Parallel()
 	virtual, server := brokertest.Own(t)

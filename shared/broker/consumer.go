@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,7 @@ type Consumer struct {
 	sizes           prometheus.Observer
 	outcomes        *prometheus.CounterVec
 	heldNow         atomic.Int64
+	topology        *reconciler
 }
 
 // NewConsumer makes a consumer and registers its metrics; it connects when it is Run.
@@ -47,6 +49,7 @@ func NewConsumer(cfg Config, name, queue string, handle Handler, log *slog.Logge
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "consumer_messages_total", Help: "Messages by what became of them.",
 		}, []string{"outcome"}),
+		topology: newReconciler(cfg.AMQPURL, name+" topology", queue, log, reg),
 	}
 	for _, o := range []string{outcomeDone, outcomeDead, outcomeHeld} {
 		c.outcomes.WithLabelValues(o)
@@ -56,7 +59,7 @@ func NewConsumer(cfg Config, name, queue string, handle Handler, log *slog.Logge
 	}, func() float64 { return float64(c.heldNow.Load()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "consumer_up", Help: "1 while the consumer has a session with the broker.",
 	}, func() float64 {
-		if c.Ready(context.Background()) != nil {
+		if c.link.Ready(context.Background()) != nil {
 			return 0
 		}
 		return 1
@@ -67,8 +70,20 @@ func NewConsumer(cfg Config, name, queue string, handle Handler, log *slog.Logge
 // Run consumes until ctx is done; then it finishes the batch in hand, acks it and
 // returns. What was only prefetched goes back to the queue.
 func (c *Consumer) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { c.topology.run(ctx) })
 	c.run(ctx, c.consume)
 	return nil
+}
+
+// Ready is nil while there is a session and the topology is complete, and says what
+// is wrong otherwise.
+func (c *Consumer) Ready(ctx context.Context) error {
+	if err := c.link.Ready(ctx); err != nil {
+		return err
+	}
+	return c.topology.Ready(ctx)
 }
 
 func (c *Consumer) consume(ctx context.Context, s *session) error {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -31,11 +31,11 @@ const (
 func (c *Consumer) deadLetter(ctx context.Context, messages []*held, reasons []error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadLetterWithin)
 	defer cancel()
-	conn, err := amqp.DialConfig(c.url, dialConfig(c.name+" dead letters"))
+	conn, err := connect(c.url, clientConfig(c.name+" dead letters"))
 	if err != nil {
 		return fmt.Errorf("dead-letter: %w", err)
 	}
-	defer closing(func() { _ = conn.Close() })
+	defer conn.close()
 	ch, err := conn.Channel()
 	if err != nil {
 		return fmt.Errorf("dead-letter: %w", err)
@@ -49,17 +49,18 @@ func (c *Consumer) deadLetter(ctx context.Context, messages []*held, reasons []e
 	for i, m := range messages {
 		c.log.ErrorContext(ctx, "consumer: message goes to the dead-letter queue",
 			"message_id", m.MessageId, "type", m.Type, "error", reasons[i])
-		headers := amqp.Table{
-			HeaderReason:     reasons[i].Error()[:min(len(reasons[i].Error()), reasonMax)],
-			HeaderFailedAt:   time.Now().UTC().Format(time.RFC3339),
-			HeaderRoutingKey: m.RoutingKey,
+		copied := republished(m.Delivery.Delivery, conn.user)
+		copied.DeliveryMode = amqp.Persistent
+		reason := reasons[i].Error()
+		if copied.Headers == nil {
+			copied.Headers = amqp.Table{}
 		}
-		maps.Copy(headers, m.Headers) // of an earlier failure too, which came first
-		confirms[i], err = ch.PublishWithDeferredConfirmWithContext(ctx, DeadExchange, c.queue, true, false, amqp.Publishing{
-			Headers: headers, Body: m.Body, DeliveryMode: amqp.Persistent,
-			ContentType: m.ContentType, ContentEncoding: m.ContentEncoding, CorrelationId: m.CorrelationId,
-			MessageId: m.MessageId, Timestamp: m.Timestamp, Type: m.Type, AppId: m.AppId,
-		})
+		copied.Headers[HeaderReason] = strings.ToValidUTF8(reason[:min(len(reason), reasonMax)], "")
+		copied.Headers[HeaderFailedAt] = time.Now().UTC().Format(time.RFC3339)
+		if _, earlier := copied.Headers[HeaderRoutingKey]; !earlier {
+			copied.Headers[HeaderRoutingKey] = m.RoutingKey
+		}
+		confirms[i], err = ch.PublishWithDeferredConfirmWithContext(ctx, DeadExchange, c.queue, true, false, copied)
 		if err != nil {
 			return fmt.Errorf("dead-letter: %w", err)
 		}

@@ -14,7 +14,9 @@
 //
 //	broker gone while publishing       no confirm: the outbox row stays and is published again
 //	broker gone before the ack         the batch comes again; the inbox drops what was done
-//	nothing is bound for a message     the alternate exchange keeps it in gozon.unrouted
+//	nothing is bound for a message     the alternate exchange keeps it in gozon.unrouted until it can be routed
+//	a queue or an exchange is deleted  every session that used it ends; the topology is declared again
+//	a binding is deleted               it is declared again within ten seconds, or as soon as a message misses it
 //	the handler cannot work now        the batch is held and tried again; nothing is acked or rejected
 //	the handler says ErrPoison         that message goes to the dead-letter queue, the rest is acked
 package broker

@@ -53,16 +53,18 @@ type session struct {
 // fail ends the session; its owner then makes a new one.
 func (s *session) fail() { s.once.Do(func() { close(s.down) }) }
 
-func dialConfig(name string) amqp.Config {
-	properties := amqp.NewConnectionProperties()
-	properties.SetClientConnectionName(name)
-	return amqp.Config{Heartbeat: heartbeat, Properties: properties, Dial: amqp.DefaultDial(dialTimeout)}
-}
-
 func dial(amqpURL, name string, log *slog.Logger) (*session, error) {
-	s := &session{down: make(chan struct{}), log: libraryLog{log}}
-	cfg := dialConfig(name)
-	if err := declare(amqpURL, cfg); err != nil {
+	s := &session{down: make(chan struct{})}
+	s.log = libraryLog{log, s.fail}
+	cfg := clientConfig(name)
+	// Both ends declare the topology before they use it: start order never matters.
+	short, err := connect(amqpURL, cfg)
+	if err != nil {
+		return nil, err
+	}
+	err = short.within(short.declare)
+	short.close()
+	if err != nil {
 		return nil, err
 	}
 	cfg.Dial = func(network, addr string) (net.Conn, error) {
@@ -129,24 +131,34 @@ func (l *link) Ready(context.Context) error {
 	return nil
 }
 
+// run makes one session after the other and hands each to use, until ctx is done.
 func (l *link) run(ctx context.Context, use func(ctx context.Context, s *session) error) {
+	l.retry(ctx, func(ctx context.Context) error {
+		s, err := dial(l.url, l.name, l.log)
+		if err != nil {
+			return err
+		}
+		err = use(ctx, s)
+		s.fail()
+		closing(func() { _ = s.conn.Close() })
+		return err
+	})
+}
+
+// retry calls once until ctx is done, with backoff.
+func (l *link) retry(ctx context.Context, once func(ctx context.Context) error) {
 	wait := redialFirst
 	for ctx.Err() == nil {
 		began := time.Now()
-		s, err := dial(l.url, l.name, l.log)
-		if err == nil {
-			err = use(ctx, s)
-			s.fail()
-			closing(func() { _ = s.conn.Close() })
-		}
+		err := once(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		if time.Since(began) > redialMax {
 			wait = redialFirst
 		}
-		l.missing("reconnecting")
-		l.log.WarnContext(ctx, "no session with the broker, making a new one", "error", err, "after", wait.String())
+		l.missing(fmt.Sprintf("reconnecting: %v", err))
+		l.log.WarnContext(ctx, "broker session ended, reconnecting", "error", err, "after", wait.String())
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
@@ -157,9 +169,22 @@ func (l *link) run(ctx context.Context, use func(ctx context.Context, s *session
 	}
 }
 
+func clientConfig(name string) amqp.Config {
+	properties := amqp.NewConnectionProperties()
+	properties.SetClientConnectionName(name)
+	return amqp.Config{Heartbeat: heartbeat, Properties: properties, Dial: amqp.DefaultDial(dialTimeout)}
+}
+
 // libraryLog passes the client library's lines on, one level lower: what matters
 // of them is said by link in the shop's own words.
-type libraryLog struct{ log *slog.Logger }
+//
+// The library reports with Errorf, and in no other way, that the broker closed a
+// channel or cancelled a consumer (because its queue was deleted, say) and that it
+// starts to repair that. A session is not repaired: lost ends it.
+type libraryLog struct {
+	log  *slog.Logger
+	lost func()
+}
 
 func (l libraryLog) line(level slog.Level, format string, args []any) {
 	if ctx := context.Background(); l.log.Enabled(ctx, level) {
@@ -167,8 +192,12 @@ func (l libraryLog) line(level slog.Level, format string, args []any) {
 	}
 }
 
+func (l libraryLog) Errorf(f string, a ...any) {
+	l.line(slog.LevelInfo, f, a)
+	l.lost()
+}
+
 func (l libraryLog) Fatalf(f string, a ...any) { l.line(slog.LevelError, f, a) }
-func (l libraryLog) Errorf(f string, a ...any) { l.line(slog.LevelInfo, f, a) }
 func (l libraryLog) Warnf(f string, a ...any)  { l.line(slog.LevelDebug, f, a) }
 func (l libraryLog) Infof(f string, a ...any)  { l.line(slog.LevelDebug, f, a) }
 func (l libraryLog) Debugf(f string, a ...any) { l.line(slog.LevelDebug, f, a) }
