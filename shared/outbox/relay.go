@@ -20,9 +20,14 @@ type Publisher interface {
 }
 
 const (
-	relayBatch   = 500
-	relayTimeout = 10 * time.Second // one batch: claim, publish, confirms, delete
-	pollEvery    = time.Second      // the net below Wake
+	relayBatch = 500
+	// A batch has three steps: claim, publish, and delete with commit. Those before the
+	// last have a deadline of their own, so that it always has time left: what a slow
+	// broker has confirmed by then is deleted. With one deadline for all, it would be
+	// published again in every round, without progress.
+	stepTimeout  = 5 * time.Second
+	relayTimeout = 3 * stepTimeout
+	pollEvery    = time.Second // the net below Wake
 	retryFirst   = 100 * time.Millisecond
 	retryMax     = 2 * time.Second
 )
@@ -108,7 +113,7 @@ func (r *Relay) once(ctx context.Context) (int, error) {
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit this does nothing
 
-	messages, err := r.outbox.claimed(ctx, tx, relayBatch)
+	messages, err := r.claim(ctx, tx)
 	if err != nil || len(messages) == 0 {
 		return 0, err
 	}
@@ -119,7 +124,7 @@ func (r *Relay) once(ctx context.Context) (int, error) {
 	}
 	confirmed := make([]string, 0, len(messages))
 	var failures []error
-	for i, err := range r.publisher.Publish(ctx, messages) {
+	for i, err := range r.publish(ctx, messages) {
 		if err != nil {
 			failures = append(failures, err)
 		} else {
@@ -138,6 +143,18 @@ func (r *Relay) once(ctx context.Context) (int, error) {
 		return len(messages), fmt.Errorf("%d of %d messages not confirmed: %w", len(failures), len(messages), failures[0])
 	}
 	return len(messages), nil
+}
+
+func (r *Relay) claim(ctx context.Context, tx *sql.Tx) ([]events.Envelope, error) {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	return r.outbox.claimed(ctx, tx, relayBatch)
+}
+
+func (r *Relay) publish(ctx context.Context, messages []events.Envelope) []error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	return r.publisher.Publish(ctx, messages)
 }
 
 // collector reads the depth of the outbox and the age of its oldest row when it
