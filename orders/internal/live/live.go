@@ -1,30 +1,12 @@
-// Package live tells followers of a user's orders of every change, whichever replica
-// makes it.
-//
-//	tx { change orders; NOTIFY } ── commit ──► each replica's listener ──► Hub ──► the streams of that user
-//	                                             every 15 s: reconcile ──────┘
-//
-// A notification only says which orders changed; the hub reads them, once for all of
-// its streams. Changes that follow each other faster than that are told as one.
-//
-// Nothing is missed, by one rule: whatever a stream is told carries a watermark, below
-// which every change has been told to it. A client that comes back with it, to whichever
-// replica, is told what changed at or above it. What a failure does:
-//
-//	the listener's connection is lost    a new one; then a reconciliation reads what was not heard
-//	a notification was not heard at all  the next reconciliation reads what it was about
-//	the database is down                 streams stay, heartbeats go on, a reconciliation follows
-//	a stream does not keep up            it is cut off; its client comes back with its watermark
-//	the replica dies                     the same
 package live
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
-	"maps"
-	"slices"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +23,11 @@ const (
 	readWithin     = 10 * time.Second
 	chunk          = 256  // orders that are read or told at once
 	heardMax       = 1024 // notifications that wait for the hub
+
+	// deliveredMax bounds the memory of what was delivered, to a few megabytes. Half of it
+	// is what 2,000 changes a second leave until the next reconciliation; beyond that it is
+	// brought forward.
+	deliveredMax = 1 << 16
 )
 
 // Errors of [Hub.Follow].
@@ -53,8 +40,8 @@ var (
 type Store interface {
 	Orders(ctx context.Context, ids ...uuid.UUID) ([]order.Order, error)
 	OrdersOf(ctx context.Context, user int64, before uuid.UUID, limit int) ([]order.Order, error)
-	Watermark(ctx context.Context) (order.Watermark, error)
-	ChangedSince(ctx context.Context, since order.Watermark, limit int, users ...int64) iter.Seq2[order.Order, error]
+	Snapshot(ctx context.Context) (order.Snapshot, error)
+	ChangedSince(ctx context.Context, since order.Snapshot, limit int, users ...int64) iter.Seq2[order.Order, error]
 }
 
 // Source tells of every change from the moment on at which it calls listening. After
@@ -79,14 +66,16 @@ type Hub struct {
 	streams map[int64]map[*Stream]struct{}
 	count   int
 
-	// Of Run alone: the watermark of the last reconciliation, and what was told of the
-	// changes at or above it, which the next would otherwise tell again.
-	mark  order.Watermark
-	told  map[uuid.UUID]telling
-	begun atomic.Bool // there is a mark: what changes from now on is told
+	// Of Run alone: the snapshot of the last reconciliation, whose changes were all
+	// delivered, and the changes beyond it that were delivered as well, which the next
+	// reconciliation would otherwise deliver again.
+	reconciled order.Snapshot
+	delivered  map[uuid.UUID]delivery
+	remembered atomic.Int64 // how many these are
+	begun      atomic.Bool  // there is a snapshot: what changes from now on is delivered
 }
 
-type telling struct {
+type delivery struct {
 	version   int64
 	changedIn order.Watermark
 }
@@ -96,10 +85,12 @@ func NewHub(store Store, source Source, limit int, log *slog.Logger, reg prometh
 	h := &Hub{
 		store: store, source: source, log: log, max: limit,
 		heard: make(chan []order.Changed, heardMax), missed: make(chan struct{}, 1),
-		streams: map[int64]map[*Stream]struct{}{}, told: map[uuid.UUID]telling{},
+		streams: map[int64]map[*Stream]struct{}{}, delivered: map[uuid.UUID]delivery{},
 	}
 	h.lost(errors.New("not connected yet"))
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "order_streams_remembered_changes", Help: "Delivered changes that are remembered until the next reconciliation.",
+	}, func() float64 { return float64(h.remembered.Load()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "order_streams", Help: "Event streams of orders that are open.",
 	}, func() float64 {
 		h.mu.Lock()
@@ -140,41 +131,31 @@ func (h *Hub) reconcileSoon() {
 
 // Run tells the streams what happens until ctx is done; then it ends them.
 func (h *Hub) Run(ctx context.Context) error {
-	sourced, stop := context.WithCancel(ctx)
+	listenCtx, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		h.source.Run(sourced, h.listening, h.lost, func(c []order.Changed) {
-			select {
-			case h.heard <- c:
-			case <-sourced.Done():
-			}
-		})
-	}()
+	go func() { defer close(done); h.listen(listenCtx) }()
 	defer func() { stop(); <-done; h.endAll() }()
 	tick := time.NewTicker(reconcileEvery)
 	defer tick.Stop()
-	h.reconcileSoon()          // the first mark
+	h.reconcileSoon()          // the first snapshot
 	var again <-chan time.Time // a reconciliation is due, for something was missed
 	for {
-		reconcile := true
-		var err error
+		step, reconcile := h.reconcile, true
 		select {
 		case changed := <-h.heard:
-			err, reconcile = h.tell(ctx, h.followed(changed)), false
+			ids := h.followed(changed)
+			step, reconcile = func(ctx context.Context) error { return h.tell(ctx, ids) }, false
 		case <-h.missed:
-			err = h.reconcile(ctx)
 		case <-again:
-			err = h.reconcile(ctx)
 		case <-tick.C:
-			err = h.reconcile(ctx)
-			h.beat()
+			step = func(ctx context.Context) error { defer h.beat(); return h.reconcile(ctx) }
 		case <-ctx.Done():
 			return nil
 		}
+		err := guarded(func() error { return step(ctx) })
 		switch {
 		case err != nil && ctx.Err() == nil:
-			h.log.WarnContext(ctx, "changes of orders not told, will try again", "error", err, "after", retryAfter.String())
+			h.log.WarnContext(ctx, "live: changes of orders not delivered, retrying", "error", err, "after", retryAfter.String())
 			again = time.After(retryAfter)
 		case reconcile:
 			again = nil
@@ -182,102 +163,38 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 }
 
-// followed are the orders of users who have a stream, of changed and of all else that
-// was heard meanwhile.
-func (h *Hub) followed(changed []order.Changed) []uuid.UUID {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var ids []uuid.UUID
-	seen := map[uuid.UUID]bool{}
-	for {
-		for _, c := range changed {
-			if h.streams[c.UserID] != nil && !seen[c.OrderID] {
-				seen[c.OrderID] = true
-				ids = append(ids, c.OrderID)
-			}
+// listen runs the source until ctx is done, and once more after each panic.
+func (h *Hub) listen(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := guarded(func() error {
+			h.source.Run(ctx, h.listening, h.lost, func(c []order.Changed) {
+				select {
+				case h.heard <- c:
+				case <-ctx.Done():
+				}
+			})
+			return errors.New("the source returned")
+		})
+		if ctx.Err() != nil {
+			return
 		}
+		h.lost(errors.New("not listening"))
+		h.log.ErrorContext(ctx, "live: not listening for changes of orders, retrying", "error", err, "after", retryAfter.String())
 		select {
-		case changed = <-h.heard:
-		default:
-			return ids
+		case <-time.After(retryAfter):
+		case <-ctx.Done():
 		}
 	}
 }
 
-func (h *Hub) tell(ctx context.Context, ids []uuid.UUID) error {
-	ctx, cancel := context.WithTimeout(ctx, readWithin)
-	defer cancel()
-	for len(ids) > 0 {
-		n := min(len(ids), chunk)
-		orders, err := h.store.Orders(ctx, ids[:n]...)
-		if err != nil {
-			return err
+// guarded turns a panic of fn into an error. A change or a notification that makes the hub
+// panic delays the live updates; it must not stop the replica, and with it all others,
+// which are sent the same ones.
+func guarded(fn func() error) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
 		}
-		h.deliver(orders)
-		ids = ids[n:]
-	}
-	return nil
-}
-
-// reconcile tells what changed since the last reconciliation and was not told yet.
-func (h *Hub) reconcile(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readWithin)
-	defer cancel()
-	mark, err := h.store.Watermark(ctx)
-	if err != nil {
-		return err
-	}
-	if users := h.followedUsers(); len(users) > 0 && h.begun.Load() {
-		var orders []order.Order
-		for o, err := range h.store.ChangedSince(ctx, h.mark, 0, users...) {
-			if err != nil {
-				return err
-			}
-			if orders = append(orders, o); len(orders) == chunk {
-				h.deliver(orders)
-				orders = nil
-			}
-		}
-		h.deliver(orders)
-	}
-	h.mark = mark
-	h.begun.Store(true)
-	maps.DeleteFunc(h.told, func(_ uuid.UUID, t telling) bool { return t.changedIn < mark })
-	return nil
-}
-
-func (h *Hub) followedUsers() []int64 {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.Collect(maps.Keys(h.streams))
-}
-
-// deliver gives each user's streams what is new of orders: what lies below the mark was
-// told by the reconciliation that set it, though it may only be heard of now.
-func (h *Hub) deliver(orders []order.Order) {
-	byUser := map[int64][]order.Order{}
-	for _, o := range orders {
-		if o.ChangedIn >= h.mark && h.told[o.ID].version < o.Version {
-			h.told[o.ID] = telling{o.Version, o.ChangedIn}
-			byUser[o.UserID] = append(byUser[o.UserID], o)
-		}
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for user, orders := range byUser {
-		for s := range h.streams[user] {
-			h.send(s, Batch{h.mark, orders})
-		}
-	}
-}
-
-// beat gives every stream the watermark up to which it has been told everything.
-func (h *Hub) beat() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, streams := range h.streams {
-		for s := range streams {
-			h.send(s, Batch{Mark: h.mark})
-		}
-	}
+	}()
+	return fn()
 }

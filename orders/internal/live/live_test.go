@@ -2,8 +2,13 @@ package live_test
 
 import (
 	"context"
+	"database/sql"
+	"iter"
 	"log/slog"
 	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,10 +28,12 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
 
-// source hears what it is given, and begins to listen anew when it is told to.
+// source passes on what it is given, starts to listen again when it is asked to, and
+// panics when it is asked to.
 type source struct {
-	listen chan struct{}
-	hear   chan []order.Changed
+	listen  chan struct{}
+	hear    chan []order.Changed
+	explode chan struct{}
 }
 
 func (s source) Run(ctx context.Context, listening func(), _ func(error), told func([]order.Changed)) {
@@ -36,37 +43,80 @@ func (s source) Run(ctx context.Context, listening func(), _ func(error), told f
 			listening()
 		case c := <-s.hear:
 			told(c)
+		case <-s.explode:
+			panic("the source exploded")
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
+// store is the real one, and counts the orders that it is asked for after a snapshot.
+type store struct {
+	*postgres.Store
+	read    atomic.Int64
+	explode atomic.Bool // at the next read of orders
+}
+
+func (s *store) ChangedSince(ctx context.Context, since order.Snapshot, limit int, users ...int64) iter.Seq2[order.Order, error] {
+	return func(yield func(order.Order, error) bool) {
+		for o, err := range s.Store.ChangedSince(ctx, since, limit, users...) {
+			s.read.Add(1)
+			if !yield(o, err) {
+				return
+			}
+		}
+	}
+}
+
+func (s *store) Orders(ctx context.Context, ids ...uuid.UUID) ([]order.Order, error) {
+	if s.explode.CompareAndSwap(true, false) {
+		panic("the store exploded")
+	}
+	return s.Store.Orders(ctx, ids...)
+}
+
 type bench struct {
 	source
+	pool   *sql.DB
+	store  *store
+	reg    *prometheus.Registry
+	log    *strings.Builder // to be read once the hub has stopped
 	hub    *live.Hub
 	orders *order.Service
 }
 
 func start(t *testing.T, limit int) *bench {
 	t.Helper()
-	_, db := databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
-	store := postgres.NewStore(db, func() {})
-	b := &bench{orders: order.NewService(store), source: source{make(chan struct{}), make(chan []order.Changed)}}
-	b.hub = live.NewHub(store, b.source, limit, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	pool, db := databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
+	b := &bench{
+		pool: pool, store: &store{Store: postgres.NewStore(db, func() {})}, reg: prometheus.NewRegistry(), log: &strings.Builder{},
+		source: source{make(chan struct{}), make(chan []order.Changed), make(chan struct{})},
+	}
+	b.orders = order.NewService(b.store)
+	b.hub = live.NewHub(b.store, b.source, limit, slog.New(slog.NewTextHandler(b.log, nil)), b.reg)
 	return b
 }
 
-func (b *bench) run(t *testing.T) {
+// run runs the hub until the test or stop ends it.
+func (b *bench) run(t *testing.T) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- b.hub.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		require.NoError(t, <-done)
-	})
+	end := sync.OnceValue(func() error { cancel(); return <-done })
+	stop = func() {
+		t.Helper()
+		require.NoError(t, end())
+	}
+	t.Cleanup(stop)
 	b.listen <- struct{}{}
+	b.ready(t)
+	return stop
+}
+
+func (b *bench) ready(t *testing.T) {
+	t.Helper()
 	servicetest.Eventually(t, func() bool { return b.hub.Ready(t.Context()) == nil })
 }
 

@@ -32,7 +32,7 @@ type Stream struct {
 
 	hub     *Hub
 	user    int64
-	from    order.Watermark
+	began   order.Snapshot // its start had what this includes
 	batches chan Batch
 }
 
@@ -53,17 +53,17 @@ func (h *Hub) Follow(ctx context.Context, user int64, last order.Watermark, limi
 	if !h.begun.Load() {
 		return nil, Start{}, ErrNotReady
 	}
-	// The watermark first, then the stream, then the read: what changes from now on is
+	// The snapshot first, then the stream, then the read: what changes from now on is
 	// told by the stream, and what changed before is read.
-	mark, err := h.store.Watermark(ctx)
+	snapshot, err := h.store.Snapshot(ctx)
 	if err != nil {
 		return nil, Start{}, fmt.Errorf("follow: %w", err)
 	}
-	s, err := h.open(user, mark)
+	s, err := h.open(user, snapshot)
 	if err != nil {
 		return nil, Start{}, err
 	}
-	start, err := h.start(ctx, user, last, mark, limit)
+	start, err := h.start(ctx, user, last, snapshot.Min, limit)
 	if err != nil {
 		s.Close()
 		return nil, Start{}, fmt.Errorf("follow: %w", err)
@@ -74,7 +74,7 @@ func (h *Hub) Follow(ctx context.Context, user int64, last order.Watermark, limi
 func (h *Hub) start(ctx context.Context, user int64, last, mark order.Watermark, limit int) (Start, error) {
 	if last > 0 && last <= mark {
 		var orders []order.Order
-		for o, err := range h.store.ChangedSince(ctx, last, resumeMax+1, user) {
+		for o, err := range h.store.ChangedSince(ctx, last.Snapshot(), resumeMax+1, user) {
 			if err != nil {
 				return Start{}, err
 			}
@@ -92,14 +92,14 @@ func (h *Hub) start(ctx context.Context, user int64, last, mark order.Watermark,
 	return Start{Mark: mark, Snapshot: order.PageOf(orders, limit)}, nil
 }
 
-func (h *Hub) open(user int64, from order.Watermark) (*Stream, error) {
+func (h *Hub) open(user int64, began order.Snapshot) (*Stream, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.count >= h.max {
 		return nil, ErrTooMany
 	}
 	batches := make(chan Batch, waiting)
-	s := &Stream{Batches: batches, hub: h, user: user, from: from, batches: batches}
+	s := &Stream{Batches: batches, hub: h, user: user, began: began, batches: batches}
 	if h.streams[user] == nil {
 		h.streams[user] = map[*Stream]struct{}{}
 	}
@@ -118,9 +118,12 @@ func (s *Stream) Close() {
 // send gives a stream what is new to it, and cuts off one that does not keep up. The
 // caller holds mu.
 func (h *Hub) send(s *Stream, b Batch) {
-	b.Mark = max(b.Mark, s.from)
-	if len(b.Orders) > 0 && !slices.ContainsFunc(b.Orders, func(o order.Order) bool { return o.ChangedIn >= s.from }) {
-		return // its start had them all
+	b.Mark = max(b.Mark, s.began.Min)
+	started := func(o order.Order) bool { return s.began.Includes(o.ChangedIn) } // its start had them
+	if slices.ContainsFunc(b.Orders, started) {
+		if b.Orders = slices.DeleteFunc(slices.Clone(b.Orders), started); len(b.Orders) == 0 {
+			return
+		}
 	}
 	select {
 	case s.batches <- b:

@@ -23,11 +23,11 @@ type Store interface {
 	// OrdersOf returns the user's orders, newest first, from below the id before
 	// (uuid.Max for the newest), at most limit.
 	OrdersOf(ctx context.Context, user int64, before uuid.UUID, limit int) ([]Order, error)
-	// Watermark is where the transactions stand: see there.
-	Watermark(ctx context.Context) (Watermark, error)
-	// ChangedSince returns the users' orders that changed at or above a watermark, in
-	// no particular order, at most limit, if that is not 0. It ends with an error, if any.
-	ChangedSince(ctx context.Context, since Watermark, limit int, users ...int64) iter.Seq2[Order, error]
+	// Snapshot is the database's current one.
+	Snapshot(ctx context.Context) (Snapshot, error)
+	// ChangedSince returns the users' orders whose newest change the snapshot does not
+	// include, by user, at most limit, if that is not 0. It ends with an error, if any.
+	ChangedSince(ctx context.Context, since Snapshot, limit int, users ...int64) iter.Seq2[Order, error]
 }
 
 // Watermark is a point in the sequence of the database's transactions: whatever is read

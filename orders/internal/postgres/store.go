@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -134,22 +136,43 @@ func (s *Store) OrdersOf(ctx context.Context, user int64, before uuid.UUID, limi
 	return orders, nil
 }
 
-// Watermark implements order.Store: every transaction below it has ended.
-func (s *Store) Watermark(ctx context.Context) (order.Watermark, error) {
-	var w order.Watermark
-	if err := s.db.WithContext(ctx).Raw("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint").Scan(&w).Error; err != nil {
-		return 0, fmt.Errorf("read watermark: %w", err)
+// Snapshot implements order.Store.
+func (s *Store) Snapshot(ctx context.Context) (order.Snapshot, error) {
+	var text string
+	if err := s.db.WithContext(ctx).Raw("SELECT pg_current_snapshot()::text").Scan(&text).Error; err != nil {
+		return order.Snapshot{}, fmt.Errorf("read snapshot: %w", err)
 	}
-	return w, nil
+	snapshot, err := parseSnapshot(text)
+	if err != nil {
+		return order.Snapshot{}, fmt.Errorf("read snapshot %q: %w", text, err)
+	}
+	return snapshot, nil
+}
+
+// parseSnapshot reads PostgreSQL's "xmin:xmax:xid,xid,…".
+func parseSnapshot(text string) (order.Snapshot, error) {
+	var ids []order.Watermark
+	for field := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ':' || r == ',' }) {
+		id, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return order.Snapshot{}, err
+		}
+		ids = append(ids, order.Watermark(id))
+	}
+	if len(ids) < 2 {
+		return order.Snapshot{}, errors.New("it has no bounds")
+	}
+	return order.Snapshot{Min: ids[0], Max: ids[1], Open: ids[2:]}, nil
 }
 
 // ChangedSince implements order.Store. It is planned each time: what is best for one
 // user is not for thousands, and a plan for any would read all orders of them. The upper
 // bound leaves out what another cluster wrote, before a restore.
-func (s *Store) ChangedSince(ctx context.Context, since order.Watermark, limit int, users ...int64) iter.Seq2[order.Order, error] {
+func (s *Store) ChangedSince(ctx context.Context, since order.Snapshot, limit int, users ...int64) iter.Seq2[order.Order, error] {
 	return query(ctx, s.db.WithContext(ctx).Statement.ConnPool, `
-		WHERE user_id = ANY($1::bigint[]) AND changed_in >= $2 AND changed_in < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
-		LIMIT nullif($3::bigint, 0)`, pgx.QueryExecModeCacheDescribe, users, int64(since), limit)
+		WHERE user_id = ANY($1::bigint[]) AND (changed_in >= $2 OR changed_in = ANY($3::bigint[]))
+			AND changed_in < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+		ORDER BY user_id LIMIT nullif($4::bigint, 0)`, pgx.QueryExecModeCacheDescribe, users, int64(since.Max), since.Open, limit)
 }
 
 // query reads orders one by one.
