@@ -17,6 +17,8 @@ const (
 	// retryMax bounds one such attempt, in items: a set of n busy items costs up to 2n
 	// failing transactions, and fresh items wait meanwhile.
 	retryMax = 16
+	// grace is how long a caller that gives up waits for an attempt that is under way.
+	grace = 250 * time.Millisecond
 )
 
 // Batcher collects the items of concurrent callers into batches. Any number of
@@ -83,11 +85,14 @@ func (b *Batcher[I, O]) Do(ctx context.Context, item I) (O, error) {
 	if c.state.CompareAndSwap(waiting, abandoned) {
 		return none, fmt.Errorf("%w: %w", ErrNotStarted, cause())
 	}
+	// It is being done: a moment later more is known, most of the time.
 	c.state.CompareAndSwap(taken, left)
+	moment := time.NewTimer(grace)
+	defer moment.Stop()
 	select {
-	case r := <-c.done: // it was answered just now
+	case r := <-c.done:
 		return r.Value, r.Err
-	default:
+	case <-moment.C:
 		return none, fmt.Errorf("%w: %w", ErrOutcomeUnknown, cause())
 	}
 }
@@ -154,7 +159,7 @@ func (b *Batcher[I, O]) do(ctx context.Context, calls []*call[I, O]) (all bool) 
 	for i, r := range Isolate(ctx, items, b.opts.Do, b.opts.Faults.Whole) {
 		if r.Err != nil && b.opts.Faults.Busy(r.Err) {
 			all = false
-			b.later(kept[i])
+			b.later(kept[i], r.Err)
 			continue
 		}
 		kept[i].done <- r
@@ -163,8 +168,9 @@ func (b *Batcher[I, O]) do(ctx context.Context, calls []*call[I, O]) (all bool) 
 }
 
 // later keeps a call for a retry, unless its caller has left.
-func (b *Batcher[I, O]) later(c *call[I, O]) {
+func (b *Batcher[I, O]) later(c *call[I, O], busy error) {
 	if !c.state.CompareAndSwap(taken, waiting) {
+		c.done <- Result[O]{Err: fmt.Errorf("%w: %w", ErrNotStarted, busy)}
 		return
 	}
 	if len(b.busy) == 0 {

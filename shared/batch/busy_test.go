@@ -96,6 +96,22 @@ func TestCallerOfABusyItemThatGivesUpLearnsThatNothingWasDone(t *testing.T) {
 	})
 }
 
+// The caller gives up in the middle of an attempt.
+func TestAttemptThatIsUnderWayIsWaitedForAMoment(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var held atomic.Bool
+		held.Store(true)
+		b, end := runFunc(locked(&ledger{}, 1, &held), 10)
+		defer end()
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := b.Do(ctx, 1) // which waits for its lock for 100 ms
+		require.ErrorIs(t, err, batch.ErrNotStarted)
+		require.ErrorIs(t, err, errBusy)
+	})
+}
+
 func TestManyBusyItemsDelayOthersByLittle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

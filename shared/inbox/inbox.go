@@ -34,7 +34,7 @@ func New(schema string) Inbox {
 		claim: `INSERT INTO ` + schema + `.inbox (message_id)
 			SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING RETURNING message_id`,
 		prune: `DELETE FROM ` + schema + `.inbox WHERE message_id IN
-			(SELECT message_id FROM ` + schema + `.inbox WHERE message_id < $1 ORDER BY message_id LIMIT $2)`,
+			(SELECT message_id FROM ` + schema + `.inbox WHERE message_id < $1 ORDER BY message_id LIMIT $2 FOR UPDATE SKIP LOCKED)`,
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
+	"gozon/shared/database"
 	"gozon/shared/inbox"
 )
 
@@ -138,9 +139,17 @@ func pruned(t *testing.T, b *bench) {
 	}
 	_, err := b.claim(t.Context(), (*sql.Tx).Commit, old, young)
 	require.NoError(t, err)
-	n, err := b.inbox.Prune(t.Context(), b.db, time.Now().Add(-inbox.Retention), 100)
+	prune := func(db database.Conn) int64 {
+		n, err := b.inbox.Prune(t.Context(), db, time.Now().Add(-inbox.Retention), 100)
+		require.NoError(t, err)
+		return n
+	}
+	tx, err := b.db.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
-	require.EqualValues(t, 1, n)
+	require.EqualValues(t, 1, prune(tx))
+	require.Zero(t, prune(b.db), "a row that somebody else holds is passed over")
+	require.NoError(t, tx.Rollback())
+	require.EqualValues(t, 1, prune(b.db))
 	fresh, err := b.claim(t.Context(), (*sql.Tx).Rollback, old, young)
 	require.NoError(t, err)
 	require.Equal(t, map[uuid.UUID]bool{old: true}, fresh)

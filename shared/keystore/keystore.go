@@ -40,7 +40,7 @@ func New(schema string) Table {
 		keep: `INSERT INTO ` + table + ` (user_id, operation, key, fingerprint, result)
 			SELECT user_id, operation, key, fingerprint, result::json
 			FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::text[]) AS k (user_id, operation, key, fingerprint, result)`,
-		prune: `DELETE FROM ` + table + ` WHERE ctid = ANY(ARRAY(SELECT ctid FROM ` + table + ` WHERE created_at < $1 LIMIT $2))`,
+		prune: `DELETE FROM ` + table + ` WHERE ctid = ANY(ARRAY(SELECT ctid FROM ` + table + ` WHERE created_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))`,
 	}
 }
 

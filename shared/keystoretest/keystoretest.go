@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
+	"gozon/shared/database"
 	"gozon/shared/idempotency"
 	"gozon/shared/keystore"
 )
@@ -240,9 +241,16 @@ func pruned(t *testing.T, b *bench) {
 	var border time.Time
 	require.NoError(t, b.db.QueryRowContext(t.Context(), "SELECT clock_timestamp()").Scan(&border))
 	b.once(t, place(t, "young", "y"))
-	n, err := b.table.Prune(t.Context(), b.db, border, 100)
-	require.NoError(t, err)
-	require.EqualValues(t, 1, n)
+	prune := func(db database.Conn) int64 {
+		n, err := b.table.Prune(t.Context(), db, border, 100)
+		require.NoError(t, err)
+		return n
+	}
+	other := b.begin(t)
+	require.EqualValues(t, 1, prune(other.Tx))
+	require.Zero(t, prune(b.db), "a row that somebody else holds is passed over")
+	require.NoError(t, other.Rollback())
+	require.EqualValues(t, 1, prune(b.db))
 	require.Equal(t, []result{{Value: "did x"}, {Value: "did y", Replayed: true}}, b.once(t, place(t, "old", "x"), place(t, "young", "y")))
 }
 
