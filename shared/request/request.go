@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"gozon/shared/idempotency"
@@ -110,7 +109,7 @@ func Limit(r *http.Request) (int, error) {
 		return defaultLimit, nil
 	}
 	limit, err := strconv.Atoi(values[0])
-	if err != nil || limit < 1 || limit > maxLimit {
+	if err != nil || limit < 1 || limit > maxLimit || values[0] != strconv.Itoa(limit) {
 		return 0, problem.InvalidParameter("limit", "must be an integer from 1 to "+strconv.Itoa(maxLimit))
 	}
 	return limit, nil
@@ -141,31 +140,6 @@ func (o *Object) Amount(name string, least money.Amount) money.Amount {
 	return a
 }
 
-// Text reads a string of 1 to limit characters after trimming, without control characters.
-func (o *Object) Text(name string, limit int) string {
-	raw, ok := o.raw(name)
-	if !ok {
-		return ""
-	}
-	var s string
-	if err := json.Unmarshal([]byte(raw), &s); err != nil {
-		o.fail(name, "must be a string")
-		return ""
-	}
-	s = strings.TrimSpace(s)
-	switch n := utf8.RuneCountInString(s); {
-	case n == 0:
-		o.fail(name, "must not be empty")
-	case n > limit:
-		o.fail(name, "must have at most "+strconv.Itoa(limit)+" characters")
-	case strings.ContainsRune(s, utf8.RuneError):
-		o.fail(name, "must be valid Unicode text")
-	case strings.ContainsFunc(s, unicode.IsControl):
-		o.fail(name, "must not contain control characters")
-	}
-	return s
-}
-
 // MaxKey is the length of an Idempotency-Key, in characters.
 const MaxKey = 255
 
@@ -188,7 +162,7 @@ func IdempotencyKey(r *http.Request) (string, error) {
 	if len(values) == 0 {
 		return "", nil
 	}
-	key := strings.TrimSpace(values[0])
+	key := strings.Trim(values[0], " \t") // what HTTP lets stand around a value
 	if inner, quoted := strings.CutPrefix(key, `"`); quoted {
 		var closed bool
 		if key, closed = strings.CutSuffix(inner, `"`); !closed || strings.ContainsAny(key, `"\`) {

@@ -2,6 +2,7 @@ package request_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -50,5 +51,17 @@ func TestIdempotencyKey(t *testing.T) {
 			require.Equal(t, http.StatusBadRequest, p.Status)
 			require.ErrorContains(t, err, tc.wrong)
 		})
+	}
+}
+
+func TestLimit(t *testing.T) {
+	t.Parallel()
+	for query, want := range map[string]int{
+		"": 20, "?limit=1": 1, "?limit=100": 100, "?user_id=5": 20,
+		"?limit=0": 0, "?limit=101": 0, "?limit=": 0, "?limit=x": 0, "?limit=-1": 0, "?limit=%2B5": 0, "?limit=05": 0, "?limit=1e1": 0,
+	} {
+		limit, err := request.Limit(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/orders"+query, http.NoBody))
+		require.Equal(t, want, limit, query)
+		require.Equal(t, want == 0, err != nil, query)
 	}
 }

@@ -1,0 +1,63 @@
+package request
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Text reads a string of 1 to limit characters after trimming white space. Nothing in it
+// is invisible but spaces and joiners between other characters. The contract's pattern for
+// an order's item accepts the same.
+func (o *Object) Text(name string, limit int) string {
+	raw, ok := o.raw(name)
+	if !ok {
+		return ""
+	}
+	var s string
+	if err := json.Unmarshal([]byte(raw), &s); err != nil {
+		o.fail(name, "must be a string")
+		return ""
+	}
+	s = strings.TrimSpace(s)
+	if wrong := checkText(s, limit); wrong != "" {
+		o.fail(name, wrong)
+	}
+	return s
+}
+
+// checkText says what is wrong with a text that was trimmed, if anything is.
+func checkText(s string, limit int) string {
+	switch n := utf8.RuneCountInString(s); {
+	case n == 0:
+		return "must not be empty"
+	case n > limit:
+		return "must have at most " + strconv.Itoa(limit) + " characters"
+	case strings.ContainsRune(s, utf8.RuneError): // also what half a surrogate pair is decoded to
+		return "must be valid Unicode text"
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return "must not contain control characters"
+	case strings.ContainsFunc(s, isInvisible):
+		return "must not contain line separators or invisible format characters"
+	case strings.Trim(s, joiners) != s:
+		return "must begin and end with a visible character"
+	}
+	return ""
+}
+
+// joiners are ZWNJ and ZWJ, which emoji and some scripts need.
+const joiners = "\u200c\u200d"
+
+// isInvisible lists the line separators and those format characters (Unicode's Zl, Zp and
+// Cf) that no text needs. Unlike the categories, the list stays the same when Unicode grows,
+// here and in whatever engine runs the contract's pattern.
+func isInvisible(r rune) bool {
+	switch {
+	case r == 0x00AD, r == 0x061C, r == 0x180E, r == 0x200B, r == 0x200E, r == 0x200F, r == 0xFEFF,
+		0x2028 <= r && r <= 0x202E, 0x2060 <= r && r <= 0x206F, 0xFFF9 <= r && r <= 0xFFFB:
+		return true
+	}
+	return false
+}
