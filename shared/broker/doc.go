@@ -15,6 +15,8 @@
 //	broker gone while publishing       no confirm: the outbox row stays and is published again
 //	broker gone before the ack         the batch comes again; the inbox drops what was done
 //	nothing is bound for a message     the alternate exchange keeps it in gozon.unrouted until it can be routed
+//	and the alternate exchange is gone the message is returned: not confirmed, published again after a redeclare
+//	confirms are late                  what was confirmed counts; the session ends only if nothing was
 //	a queue or an exchange is deleted  every session that used it ends; the topology is declared again
 //	a binding is deleted               it is declared again within ten seconds, or as soon as a message misses it
 //	the handler cannot work now        the batch is held and tried again; nothing is acked or rejected

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync/atomic"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -14,8 +15,11 @@ import (
 	"gozon/shared/events"
 )
 
-// ErrNacked says that the broker refused the message, or its channel was closed before the confirm.
-var ErrNacked = errors.New("not confirmed by the broker")
+// What became of a message that is not confirmed.
+var (
+	ErrNacked   = errors.New("not confirmed by the broker")               // refused, or the channel was closed before
+	ErrReturned = errors.New("returned by the broker: no queue is bound") // and yet acked
+)
 
 // Publisher sends events to [Exchange], persistent, mandatory and confirmed. It
 // is for one caller of Publish at a time.
@@ -25,8 +29,9 @@ type Publisher struct {
 }
 
 type publishing struct {
-	session *session
+	*session
 	pub     *rabbitmq.Publisher
+	returns *returns
 }
 
 // NewPublisher makes a publisher; it connects when it is Run.
@@ -44,23 +49,21 @@ func (p *Publisher) Run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("publisher: %w", err)
 		}
-		// With the alternate exchange in place nothing is ever returned; should it be
-		// gone, the session ends and with it every confirm of the batch.
-		pub.NotifyReturn(func(r rabbitmq.Return) {
-			p.log.ErrorContext(ctx, "a message was returned: is the alternate exchange gone?",
-				"message_id", r.MessageId, "routing_key", r.RoutingKey, "reply", r.ReplyText)
-			s.fail()
-		})
-		p.current.Store(&publishing{s, pub})
+		defer closing(pub.Close)
+		cur := &publishing{session: s, pub: pub, returns: newReturns()}
+		pub.NotifyReturn(cur.returns.handle)
+		if err := cur.listening(ctx); err != nil {
+			return err
+		}
+		p.current.Store(cur)
+		defer p.current.Store(nil)
 		p.connected()
 		select {
 		case <-s.down:
-			err = errors.New("the session ended")
+			return errors.New("the session ended")
 		case <-ctx.Done():
+			return nil
 		}
-		p.current.Store(nil)
-		closing(pub.Close)
-		return err
 	})
 	return nil
 }
@@ -77,55 +80,121 @@ func (p *Publisher) Publish(ctx context.Context, messages []events.Envelope) []e
 		}
 		return errs
 	}
+	cur.returns.begin()
+	first := cur.returns.next()
 	confirms := make([]*amqp.DeferredConfirmation, len(messages))
-	cur.session.socket.cork()
-	for i, m := range messages {
-		confirms[i], errs[i] = cur.send(ctx, m)
-	}
-	if err := cur.session.socket.uncork(); err != nil {
-		cur.session.fail() // and with it every confirm of the batch
-	}
-	for i, c := range confirms {
-		if errs[i] != nil {
-			continue
+	cur.socket.cork(ctx)
+	for i := range messages {
+		confirms[i], errs[i] = cur.send(ctx, messages[i])
+		if (i+1)%fenceEvery == 0 || i == len(messages)-1 {
+			cur.fence(ctx)
 		}
-		// A closed channel resolves its confirms at once, as not acked.
-		acked, err := c.WaitContext(ctx)
+	}
+	if err := cur.socket.uncork(); err != nil {
+		cur.fail() // and with it every confirm of the batch
+	}
+	cur.confirmed(ctx, confirms, errs)
+
+	seen, returned := cur.returns.wait(ctx, cur.down)
+	for i := range messages {
 		switch {
-		case err != nil:
-			errs[i] = fmt.Errorf("confirm: %w", err)
-		case !acked:
-			errs[i] = ErrNacked
+		case errs[i] != nil:
+		case returned[messages[i].ID]:
+			errs[i] = ErrReturned
+		case first+i/fenceEvery > seen:
+			errs[i] = errors.New("confirmed, but it may have been returned")
 		}
 	}
-	for _, err := range errs {
-		if err != nil && !errors.Is(err, rabbitmq.ErrPublishBlocked) && !errors.Is(err, rabbitmq.ErrPublishFlowPaused) {
-			cur.session.fail()
-			break
-		}
+	if len(returned) > 0 {
+		p.log.ErrorContext(ctx, "messages returned, the alternate exchange or its queue is missing", "messages", len(returned))
+		cur.fail() // the next session declares the topology
 	}
 	return errs
 }
 
+// confirmed waits for confirms and notes which messages lack theirs.
+func (p *publishing) confirmed(ctx context.Context, confirms []*amqp.DeferredConfirmation, errs []error) {
+	some, late := false, false
+	for i, c := range confirms {
+		if errs[i] != nil {
+			continue
+		}
+		errs[i] = confirm(ctx, c)
+		some = some || errs[i] == nil
+		late = late || errs[i] != nil && !errors.Is(errs[i], ErrNacked)
+	}
+	// A broker that confirms some messages is slow, not stuck: a new session would only
+	// cost it more. Nothing waits for the late confirms any longer.
+	if late && !some {
+		p.fail()
+	}
+}
+
+// confirm waits for a confirm until ctx ends. One that has arrived counts even then.
+func confirm(ctx context.Context, c *amqp.DeferredConfirmation) error {
+	// A closed channel resolves its confirms at once, as not acked.
+	acked, err := c.WaitContext(ctx)
+	switch {
+	case acked || c.Acked():
+		return nil
+	case err != nil:
+		return fmt.Errorf("confirm: %w", err)
+	}
+	return ErrNacked
+}
+
+// send publishes one message. A failed write ends the session.
 func (p *publishing) send(ctx context.Context, e events.Envelope) (*amqp.DeferredConfirmation, error) {
 	body, err := json.Marshal(e)
 	if err != nil {
 		return nil, fmt.Errorf("encode: %w", err)
 	}
-	confirms, err := p.pub.PublishWithDeferredConfirmWithContext(ctx, body, []string{e.Type},
+	return p.write(ctx, body, e.Type,
 		rabbitmq.WithPublishOptionsExchange(Exchange),
-		rabbitmq.WithPublishOptionsMandatory,
 		rabbitmq.WithPublishOptionsPersistentDelivery,
 		rabbitmq.WithPublishOptionsContentType(events.ContentType),
 		rabbitmq.WithPublishOptionsMessageID(e.ID),
 		rabbitmq.WithPublishOptionsType(e.Type),
 		rabbitmq.WithPublishOptionsAppID(e.Source),
 		rabbitmq.WithPublishOptionsTimestamp(e.Time))
-	if err != nil {
-		return nil, fmt.Errorf("publish: %w", err)
+}
+
+// fence publishes a fence. If that fails, the messages before it are not confirmed.
+func (p *publishing) fence(ctx context.Context) {
+	_, err := p.write(ctx, nil, fenceKey,
+		rabbitmq.WithPublishOptionsExchange(DeadExchange),
+		rabbitmq.WithPublishOptionsMessageID(strconv.Itoa(p.returns.next())))
+	if err == nil {
+		p.returns.published()
 	}
-	if len(confirms) != 1 || confirms[0] == nil {
+}
+
+func (p *publishing) write(ctx context.Context, body []byte, key string, options ...func(*rabbitmq.PublishOptions)) (*amqp.DeferredConfirmation, error) {
+	confirms, err := p.pub.PublishWithDeferredConfirmWithContext(ctx, body, []string{key}, append(options, rabbitmq.WithPublishOptionsMandatory)...)
+	switch {
+	case errors.Is(err, rabbitmq.ErrPublishBlocked), errors.Is(err, rabbitmq.ErrPublishFlowPaused):
+		return nil, fmt.Errorf("publish: %w", err)
+	case err != nil:
+		p.fail()
+		return nil, fmt.Errorf("publish: %w", err)
+	case len(confirms) != 1 || confirms[0] == nil:
+		p.fail()
 		return nil, errors.New("publish: the channel does not confirm")
 	}
 	return confirms[0], nil
+}
+
+// listening waits until returns are handled: the library attaches its listener late,
+// and until then returns are lost.
+func (p *publishing) listening(ctx context.Context) error {
+	for range listenTries {
+		p.fence(ctx)
+		try, cancel := context.WithTimeout(ctx, listenEvery)
+		seen, _ := p.returns.wait(try, p.down)
+		cancel()
+		if seen > 0 {
+			return nil
+		}
+	}
+	return errors.New("the broker does not return what it cannot route")
 }

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -19,8 +18,6 @@ const (
 	redriveWithin = 5 * time.Second // for the confirms of a batch
 	redriveEvery  = time.Minute     // between passes while nothing new has arrived
 )
-
-var errReturned = errors.New("returned by the broker: no queue is bound")
 
 // redriver moves messages from [Unrouted] back to [Exchange], once the bindings are
 // there again. A message is acked after its copy was confirmed, so a crash leaves it
@@ -162,14 +159,9 @@ func (r *redriver) send(ctx context.Context, c *connection, batch []amqp.Deliver
 		}
 		confirms[i], errs[i] = r.to.PublishWithDeferredConfirmWithContext(ctx, exchange, d.RoutingKey, true, false, republished(d, c.user))
 	}
-	for i, confirm := range confirms {
-		if errs[i] != nil {
-			continue
-		}
-		if acked, err := confirm.WaitContext(ctx); err != nil {
-			errs[i] = err
-		} else if !acked {
-			errs[i] = ErrNacked
+	for i, c := range confirms {
+		if errs[i] == nil {
+			errs[i] = confirm(ctx, c)
 		}
 	}
 	// A return arrives before the ack of its message, and the channel holds them all.
@@ -179,7 +171,7 @@ func (r *redriver) send(ctx context.Context, c *connection, batch []amqp.Deliver
 	}
 	for i, d := range batch {
 		if errs[i] == nil && returned[d.RoutingKey] {
-			errs[i] = errReturned
+			errs[i] = ErrReturned
 		}
 	}
 	if slices.ContainsFunc(errs, func(err error) bool { return err != nil }) {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"sync"
@@ -23,6 +24,7 @@ type socket struct {
 
 	mu     sync.Mutex
 	corked bool
+	until  time.Time // the deadline of what is written while corked; none if zero
 	held   []byte
 }
 
@@ -42,17 +44,21 @@ func (s *socket) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (s *socket) cork() {
+// cork begins a batch, which is to be written by ctx's deadline.
+func (s *socket) cork(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.corked = true
+	s.until, _ = ctx.Deadline()
 }
 
 func (s *socket) uncork() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.corked = false
-	return s.flush()
+	err := s.flush()
+	s.until = time.Time{}
+	return err
 }
 
 func (s *socket) flush() error {
@@ -65,7 +71,11 @@ func (s *socket) write(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	if err := s.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+	deadline := time.Now().Add(writeTimeout)
+	if !s.until.IsZero() && s.until.Before(deadline) {
+		deadline = s.until
+	}
+	if err := s.SetWriteDeadline(deadline); err != nil {
 		return 0, fmt.Errorf("write deadline: %w", err)
 	}
 	return s.Conn.Write(b)

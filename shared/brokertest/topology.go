@@ -1,6 +1,7 @@
 package brokertest
 
 import (
+	"io"
 	"net/http"
 	"slices"
 	"testing"
@@ -55,4 +56,22 @@ func (b *Broker) Usurp(t testing.TB, queue string) (restore func()) {
 		_, err := b.Channel(t).QueueDelete(queue, false, false, false)
 		require.NoError(t, err)
 	}
+}
+
+// Suspend stops a quorum queue in its tracks until resume: it takes messages, but
+// confirms and delivers none.
+func (b *Broker) Suspend(t testing.TB, queue string) (resume func()) {
+	t.Helper()
+	b.eval(t, "sys:suspend('"+b.vhost+"_"+queue+"').")
+	return func() { b.eval(t, "sys:resume('"+b.vhost+"_"+queue+"').") }
+}
+
+// eval evaluates an Erlang expression in the broker.
+func (b *Broker) eval(t testing.TB, expression string) {
+	t.Helper()
+	code, out, err := b.server.Exec(t.Context(), []string{"rabbitmqctl", "eval", expression})
+	require.NoError(t, err)
+	answer, err := io.ReadAll(out)
+	require.NoError(t, err)
+	require.Zero(t, code, string(answer))
 }
