@@ -14,7 +14,9 @@ type Part struct {
 	Name string
 	// Run works until ctx is done, then finishes what it has in hand and returns.
 	// An error before that brings the whole service down. What it still does
-	// after ctx is done is bounded by the drain timeout.
+	// after ctx is done is bounded by the drain timeout. A panic ends the process at
+	// once, as a crash does: its state is unknown, and everything recovers from a crash.
+	// What one request, message or client can make panic is recovered below the part.
 	Run func(ctx context.Context) error
 }
 

@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -47,15 +49,14 @@ func (a *API) events(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
+	handedOver := false
+	defer func() {
+		if !handedOver {
+			follow.Close()
+		}
+	}()
 	first, err := startFrames(start)
 	if err != nil {
-		follow.Close()
-		a.fail(c, err)
-		return
-	}
-	conn, _, err := c.Writer.Hijack()
-	if err != nil {
-		follow.Close()
 		a.fail(c, err)
 		return
 	}
@@ -67,7 +68,13 @@ func (a *API) events(c *gin.Context) {
 	head := bytes.NewBufferString("HTTP/1.1 200 OK\r\n")
 	_ = h.Write(head) // a buffer takes everything
 	fmt.Fprintf(head, "\r\n%s", first)
-	go stream{conn, follow, a.Stopping}.run(head.Bytes())
+	conn, _, err := c.Writer.Hijack()
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	handedOver = true
+	go stream{conn, follow, a.Stopping, a.Log}.run(context.WithoutCancel(c.Request.Context()), head.Bytes())
 }
 
 // stream is one client's connection.
@@ -75,14 +82,14 @@ type stream struct {
 	net.Conn
 	follow   *live.Stream
 	stopping <-chan struct{}
+	log      *slog.Logger
 }
 
-func (s stream) run(head []byte) {
-	defer s.Close()
-	defer s.follow.Close()
+func (s stream) run(ctx context.Context, head []byte) {
+	defer s.end(ctx)
 	go func() { // a client has nothing more to say: whatever is read here is its end
+		defer s.end(ctx)
 		_, _ = s.Read(make([]byte, 1))
-		s.follow.Close()
 	}()
 	if s.send(head) != nil {
 		return
@@ -101,6 +108,17 @@ func (s stream) run(head []byte) {
 			return
 		}
 	}
+}
+
+// end is deferred by both goroutines of a stream. The server recovers from panics on its
+// own goroutines alone; on these, a panic would end the process, and with it all others'
+// streams. It ends this stream, whose client resumes.
+func (s stream) end(ctx context.Context) {
+	if cause := recover(); cause != nil {
+		s.log.ErrorContext(ctx, "panic in an event stream, closing it", "cause", cause, "stack", string(debug.Stack()))
+	}
+	s.follow.Close()
+	_ = s.Close() // by the other goroutine as well
 }
 
 func (s stream) send(frames []byte) error {

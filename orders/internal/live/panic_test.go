@@ -22,7 +22,7 @@ func TestPanicIsRetried(t *testing.T) {
 	b.hear <- []order.Changed{{UserID: 1, OrderID: one(t, ids)}}
 	told(t, s, ids)
 
-	b.source.explode <- struct{}{}
+	b.explode <- struct{}{}
 	b.listen <- struct{}{} // it runs again
 	b.ready(t)
 	ids = b.place(t, 1, 1)
