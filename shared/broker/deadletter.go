@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -65,18 +64,14 @@ func (c *Consumer) deadLetter(ctx context.Context, messages []*held, reasons []e
 			return fmt.Errorf("dead-letter: %w", err)
 		}
 	}
-	for _, confirm := range confirms {
-		acked, err := confirm.WaitContext(ctx)
-		if err != nil {
+	for _, c := range confirms {
+		if err := confirm(ctx, c); err != nil {
 			return fmt.Errorf("dead-letter: %w", err)
-		}
-		if !acked {
-			return fmt.Errorf("dead-letter: %w", ErrNacked)
 		}
 	}
 	select {
 	case <-returns:
-		return errors.New("dead-letter: the broker has no dead-letter queue")
+		return fmt.Errorf("dead-letter: %w", ErrReturned)
 	default:
 		return nil
 	}
