@@ -1,8 +1,8 @@
 package main
 
 import (
-	"fmt"
 	"net/http"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -100,7 +100,7 @@ func TestChangedTablesFailNoRequest(t *testing.T) {
 	b.database.ChangeTables(t, postgres.Schema, func() {
 		for range 12 { // more than the pool has connections: each has its own statements
 			key++
-			got := b.Send(t, http.MethodPost, "/orders/", `{"user_id":1,"item":"x","price":1}`, "Idempotency-Key", fmt.Sprint(key))
+			got := b.Send(t, http.MethodPost, "/orders/", `{"user_id":1,"item":"x","price":1}`, "Idempotency-Key", strconv.Itoa(key))
 			require.Equal(t, http.StatusCreated, got.Status, got.Body)
 			path := got.Header.Get("Location")
 			for _, read := range []string{path, "/orders?user_id=1"} {

@@ -1,8 +1,8 @@
 package main
 
 import (
-	"fmt"
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 
@@ -37,7 +37,7 @@ func TestLockedAccountHoldsUpItsUserAlone(t *testing.T) {
 	got := b.Send(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":5}`)
 	require.Equal(t, http.StatusServiceUnavailable, got.Status, got.Body)
 	require.Contains(t, got.Body, "nothing was done")
-	require.EqualValues(t, n, b.Metric(t, "consumer_held_messages"))
+	require.InDelta(t, n, b.Metric(t, "consumer_held_messages"), 0)
 
 	release()
 	b.count(t, n, succeededOf, 1)
@@ -172,7 +172,7 @@ func TestMissingPrivilegeDeadLettersNothing(t *testing.T) {
 	b.database.Do(t, "GRANT INSERT ON payments.payments TO payments")
 	b.count(t, 20, succeededOf, 1)
 	require.Zero(t, b.broker.Depth(t, broker.OrdersQueue+broker.DeadSuffix))
-	require.Equal(t, fmt.Sprint(1000-20), b.balance(t, 1))
+	require.Equal(t, "980", b.balance(t, 1))
 }
 
 func TestChangedTablesFailNoRequest(t *testing.T) {
@@ -183,7 +183,7 @@ func TestChangedTablesFailNoRequest(t *testing.T) {
 	b.database.ChangeTables(t, postgres.Schema, func() {
 		for range 12 { // more than the pool has connections: each has its own statements
 			n++
-			got := b.Send(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":1}`, "Idempotency-Key", fmt.Sprint(n))
+			got := b.Send(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":1}`, "Idempotency-Key", strconv.Itoa(n))
 			require.Equal(t, http.StatusOK, got.Status, got.Body)
 			for _, read := range []string{"/accounts/1", "/accounts/1/entries"} {
 				got := b.Send(t, http.MethodGet, read, "")

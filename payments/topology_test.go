@@ -2,7 +2,6 @@ package main
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -32,6 +31,6 @@ func TestDeletedQueueUnderTwoReplicas(t *testing.T) {
 	b.Ready(t)
 	two.Ready(t)
 	require.Equal(t, 2, b.broker.Consumers(t, broker.OrdersQueue))
-	require.Eventually(t, func() bool { return b.broker.Depth(t, broker.Unrouted) == 0 }, servicetest.Patience, 20*time.Millisecond)
+	servicetest.Eventually(t, func() bool { return b.broker.Depth(t, broker.Unrouted) == 0 })
 	b.sound(t)
 }

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"gozon/shared/batch"
 )
@@ -57,9 +57,8 @@ func TestBusyItemIsRetriedAndItsNeighborsPass(t *testing.T) {
 		l := &ledger{takes: time.Millisecond}
 		b, end := runFunc(locked(l, 1, &held), 10)
 		defer end()
-		var wg sync.WaitGroup
-		var busy error
-		wg.Go(func() { _, busy = b.Do(t.Context(), 1) })
+		var busy errgroup.Group
+		busy.Go(func() error { _, err := b.Do(t.Context(), 1); return err })
 		synctest.Wait()
 		for i := range 100 {
 			began := time.Now()
@@ -69,8 +68,7 @@ func TestBusyItemIsRetriedAndItsNeighborsPass(t *testing.T) {
 		}
 		require.NotContains(t, l.done, 1)
 		held.Store(false)
-		wg.Wait()
-		require.NoError(t, busy)
+		require.NoError(t, busy.Wait())
 		require.Equal(t, 1, l.done[1])
 	})
 }
@@ -127,10 +125,9 @@ func TestManyBusyItemsDelayOthersByLittle(t *testing.T) {
 		}
 		b, end := runFunc(do, 256)
 		defer end()
-		var wg sync.WaitGroup
-		errs := make([]error, 500)
-		for i := range errs {
-			wg.Go(func() { _, errs[i] = b.Do(t.Context(), i) })
+		var busy errgroup.Group
+		for i := range 500 {
+			busy.Go(func() error { _, err := b.Do(t.Context(), i); return err })
 		}
 		<-time.After(5 * time.Second)
 		for i := range 20 {
@@ -140,10 +137,7 @@ func TestManyBusyItemsDelayOthersByLittle(t *testing.T) {
 			require.Less(t, time.Since(began), 100*time.Millisecond)
 		}
 		held.Store(false)
-		wg.Wait()
-		for _, err := range errs {
-			require.NoError(t, err)
-		}
+		require.NoError(t, busy.Wait())
 		require.Len(t, l.done, 520)
 	})
 }
@@ -154,12 +148,10 @@ func TestBusyItemAtTheEndWasNotDone(t *testing.T) {
 		var held atomic.Bool
 		held.Store(true)
 		b, end := runFunc(locked(&ledger{}, 1, &held), 10)
-		var wg sync.WaitGroup
-		var err error
-		wg.Go(func() { _, err = b.Do(t.Context(), 1) })
+		var busy errgroup.Group
+		busy.Go(func() error { _, err := b.Do(t.Context(), 1); return err })
 		<-time.After(time.Second)
 		end()
-		wg.Wait()
-		require.ErrorIs(t, err, batch.ErrNotStarted)
+		require.ErrorIs(t, busy.Wait(), batch.ErrNotStarted)
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"gozon/shared/broker"
 	"gozon/shared/brokertest"
 	"gozon/shared/containertest"
+	"gozon/shared/servicetest"
 )
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
@@ -26,7 +27,7 @@ const patience = 60 * time.Second
 
 func eventually(t *testing.T, met func() bool, what string) {
 	t.Helper()
-	require.Eventually(t, met, patience, 20*time.Millisecond, what)
+	servicetest.Eventually(t, met, what)
 }
 
 // replica is a running consumer of a queue. Bodies that begin with "bad" are poison.

@@ -5,10 +5,11 @@ import (
 	"net/http"
 	"slices"
 	"testing"
-	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
+
+	"gozon/shared/servicetest"
 )
 
 // Topology lists the exchanges, queues and bindings of the virtual host.
@@ -43,7 +44,7 @@ func (b *Broker) Consumers(t testing.TB, queue string) int {
 // the shop cannot work. It returns a function that deletes that one.
 func (b *Broker) Usurp(t testing.TB, queue string) (restore func()) {
 	t.Helper()
-	require.Eventually(t, func() bool { // the shop may be faster at declaring its own
+	servicetest.Eventually(t, func() bool { // the shop may be faster at declaring its own
 		ch := b.Channel(t)
 		defer ch.Close()
 		if _, err := ch.QueueDelete(queue, false, false, false); err != nil {
@@ -51,7 +52,7 @@ func (b *Broker) Usurp(t testing.TB, queue string) (restore func()) {
 		}
 		_, err := ch.QueueDeclare(queue, true, false, false, false, amqp.Table{"x-queue-type": "classic"})
 		return err == nil
-	}, 30*time.Second, time.Millisecond)
+	})
 	return func() {
 		_, err := b.Channel(t).QueueDelete(queue, false, false, false)
 		require.NoError(t, err)

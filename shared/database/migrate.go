@@ -177,7 +177,7 @@ func (l *migrationLocker) next(ctx context.Context, conn *sql.Conn) (int64, erro
 	}
 	var current int64
 	if exists {
-		if err := conn.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM "+table).Scan(&current); err != nil { //nolint:gosec // the schema is a constant of the service
+		if err := conn.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM "+table).Scan(&current); err != nil {
 			return 0, err
 		}
 	}
