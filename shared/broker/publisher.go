@@ -83,7 +83,7 @@ func (p *Publisher) Publish(ctx context.Context, messages []events.Envelope) []e
 	cur.returns.begin()
 	first := cur.returns.next()
 	confirms := make([]*amqp.DeferredConfirmation, len(messages))
-	cur.socket.cork(ctx)
+	cur.socket.corkUntil(ctx)
 	for i := range messages {
 		confirms[i], errs[i] = cur.send(ctx, messages[i])
 		if (i+1)%fenceEvery == 0 || i == len(messages)-1 {

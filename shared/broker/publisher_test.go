@@ -15,6 +15,7 @@ import (
 	"gozon/shared/broker"
 	"gozon/shared/brokertest"
 	"gozon/shared/events"
+	"gozon/shared/servicetest"
 )
 
 // publisher is a running publisher and its log.
@@ -45,7 +46,7 @@ func publish(t *testing.T, b *brokertest.Broker) *publisher {
 
 func (p *publisher) ready(t *testing.T) {
 	t.Helper()
-	eventually(t, func() bool { return p.Ready(t.Context()) == nil }, "the publisher is ready")
+	servicetest.Eventually(t, func() bool { return p.Ready(t.Context()) == nil }, "the publisher is ready")
 }
 
 func (p *publisher) Write(line []byte) (int, error) {
@@ -77,7 +78,7 @@ func TestReturnedMessageIsNotConfirmed(t *testing.T) {
 	t.Parallel()
 	b := brokertest.New(t)
 	p := publish(t, b)
-	require.Equal(t, []error{nil}, p.within(t, patience, envelope("0", "order.created.v1")))
+	require.Equal(t, []error{nil}, p.within(t, servicetest.Patience, envelope("0", "order.created.v1")))
 	ch := b.Channel(t)
 	for _, queue := range []string{broker.OrdersQueue, broker.Unrouted} {
 		_, err := ch.QueueDelete(queue, false, false, false)
@@ -87,14 +88,14 @@ func TestReturnedMessageIsNotConfirmed(t *testing.T) {
 	for range 150 {
 		batch = append(batch, envelope("order", "order.created.v1"), envelope("payment", "payment.failed.v1"))
 	}
-	for i, err := range p.within(t, patience, batch...) {
+	for i, err := range p.within(t, servicetest.Patience, batch...) {
 		if i%2 == 0 {
 			require.ErrorIs(t, err, broker.ErrReturned)
 		} else {
 			require.NoError(t, err, "its neighbour is confirmed")
 		}
 	}
-	eventually(t, func() bool { return p.within(t, patience, envelope("1", "order.created.v1"))[0] == nil }, "the topology is declared again")
+	servicetest.Eventually(t, func() bool { return p.within(t, servicetest.Patience, envelope("1", "order.created.v1"))[0] == nil }, "the topology is declared again")
 	require.Equal(t, "1", b.Get(t, broker.OrdersQueue).MessageId)
 }
 
@@ -104,17 +105,17 @@ func TestSlowQueueDoesNotSpoilTheBatchNorTheSession(t *testing.T) {
 	t.Parallel()
 	b := brokertest.New(t)
 	p := publish(t, b)
-	require.Equal(t, []error{nil}, p.within(t, patience, envelope("first", "payment.failed.v1"))) // the channel knows the queue
+	require.Equal(t, []error{nil}, p.within(t, servicetest.Patience, envelope("first", "payment.failed.v1"))) // the channel knows the queue
 	resume := b.Suspend(t, broker.PaymentsQueue)
 	batch := []events.Envelope{envelope("slow", "payment.failed.v1")}
 	for range 50 {
 		batch = append(batch, envelope("order", "order.created.v1"))
 	}
-	errs := p.within(t, 3*time.Second, batch...)
+	errs := p.within(t, 10*time.Second, batch...)
 	require.ErrorIs(t, errs[0], context.DeadlineExceeded)
 	require.Equal(t, make([]error, len(batch)-1), errs[1:])
 	resume()
-	require.Equal(t, []error{nil}, p.within(t, patience, envelope("slow", "payment.failed.v1")))
+	require.Equal(t, []error{nil}, p.within(t, servicetest.Patience, envelope("slow", "payment.failed.v1")))
 	require.Empty(t, p.logged(), "the session ended")
 }
 
@@ -125,8 +126,8 @@ func TestSessionInWhichNothingIsConfirmedIsReplaced(t *testing.T) {
 	resume := b.Suspend(t, broker.PaymentsQueue)
 	errs := p.within(t, time.Second, envelope("slow", "payment.failed.v1"))
 	require.ErrorIs(t, errs[0], context.DeadlineExceeded)
-	eventually(t, func() bool { return strings.Contains(p.logged(), "reconnecting") }, "the session ends")
+	servicetest.Eventually(t, func() bool { return strings.Contains(p.logged(), "reconnecting") }, "the session ends")
 	resume()
 	p.ready(t)
-	require.Equal(t, []error{nil}, p.within(t, patience, envelope("slow", "payment.failed.v1")))
+	require.Equal(t, []error{nil}, p.within(t, servicetest.Patience, envelope("slow", "payment.failed.v1")))
 }

@@ -110,13 +110,13 @@ func (r *reconciler) reconcile(ctx context.Context, c *connection, declared *tim
 	return nil
 }
 
-// measure sets the gauges and logs when a queue that should be empty has grown.
+// measure logs when a queue that should be empty has grown, and sets the gauges.
 func (r *reconciler) measure(ctx context.Context, depths map[string]int, now time.Time) {
 	for queue, gauge := range r.gauges {
-		gauge.Set(float64(depths[queue]))
 		if r.alarms[queue].grown(depths[queue], now) {
 			r.log.ErrorContext(ctx, "queue of undeliverable messages has grown", "queue", queue, "messages", depths[queue])
 		}
+		gauge.Set(float64(depths[queue]))
 	}
 }
 

@@ -124,7 +124,7 @@ func (s *settler) attempt(ctx context.Context, messages []*held) (unavailable []
 	if err != nil {
 		return nil, err
 	}
-	if err := s.ack(ctx, settled, unavailable); err != nil {
+	if err := s.ack(settled, unavailable); err != nil {
 		return nil, err
 	}
 	if requeued && len(settled) == 0 { // or the same messages would go round without a rest
@@ -169,7 +169,7 @@ func (s *settler) hold(ctx context.Context, messages []*held, errs []error) (req
 }
 
 // ack acks messages: with one frame, except those that have an unsettled one before them.
-func (s *settler) ack(ctx context.Context, settled, unavailable []*held) error {
+func (s *settler) ack(settled, unavailable []*held) error {
 	s.heldNow.Store(int64(len(s.held)))
 	floor := ^uint64(0)
 	for _, unsettled := range [][]*held{s.held, unavailable} {
@@ -178,7 +178,7 @@ func (s *settler) ack(ctx context.Context, settled, unavailable []*held) error {
 		}
 	}
 	var last *held // below the floor
-	s.session.socket.cork(ctx)
+	s.session.socket.cork()
 	for _, m := range settled {
 		if m.DeliveryTag < floor {
 			if last == nil || m.DeliveryTag > last.DeliveryTag {

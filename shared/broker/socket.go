@@ -24,7 +24,7 @@ type socket struct {
 
 	mu     sync.Mutex
 	corked bool
-	until  time.Time // the deadline of what is written while corked; none if zero
+	until  time.Time // the deadline of what is written until it is uncorked; none if zero
 	held   []byte
 }
 
@@ -44,11 +44,17 @@ func (s *socket) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// cork begins a batch, which is to be written by ctx's deadline.
-func (s *socket) cork(ctx context.Context) {
+func (s *socket) cork() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.corked = true
+}
+
+// corkUntil corks; what is written meanwhile has ctx's deadline, if that is the earlier.
+func (s *socket) corkUntil(ctx context.Context) {
+	s.cork()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.until, _ = ctx.Deadline()
 }
 
