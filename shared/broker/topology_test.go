@@ -23,6 +23,13 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
 
+const patience = 60 * time.Second
+
+func eventually(t *testing.T, met func() bool, what string) {
+	t.Helper()
+	servicetest.Eventually(t, met, what)
+}
+
 // replica is a running consumer of a queue. Bodies that begin with "bad" are poison.
 type replica struct {
 	*broker.Consumer
@@ -47,7 +54,7 @@ func consume(t *testing.T, b *brokertest.Broker, name, queue string) *replica {
 			t.Log(name + ":\n" + r.logged())
 		}
 	})
-	servicetest.Eventually(t, func() bool { return r.Ready(t.Context()) == nil }, name+" is ready")
+	eventually(t, func() bool { return r.Ready(t.Context()) == nil }, name+" is ready")
 	return r
 }
 
@@ -121,13 +128,13 @@ func TestDeletedTopologyIsDeclaredAgain(t *testing.T) {
 			for _, deletion := range deletions {
 				require.NoError(t, deletion(ch))
 			}
-			servicetest.Eventually(t, func() bool { return strings.Join(b.Topology(t), "\n") == strings.Join(whole, "\n") }, "the topology is whole")
-			servicetest.Eventually(t, func() bool { return b.Consumers(t, broker.OrdersQueue) == 2 }, "both consume")
+			eventually(t, func() bool { return strings.Join(b.Topology(t), "\n") == strings.Join(whole, "\n") }, "the topology is whole")
+			eventually(t, func() bool { return b.Consumers(t, broker.OrdersQueue) == 2 }, "both consume")
 			for _, r := range []*replica{one, two} {
-				servicetest.Eventually(t, func() bool { return r.Ready(t.Context()) == nil }, "both are ready")
+				eventually(t, func() bool { return r.Ready(t.Context()) == nil }, "both are ready")
 			}
 			b.Publish(t, "order.created.v1", []byte("good"))
-			servicetest.Eventually(t, func() bool { return one.times("good")+two.times("good") == 1 }, "a message is handled")
+			eventually(t, func() bool { return one.times("good")+two.times("good") == 1 }, "a message is handled")
 			b.Publish(t, "order.created.v1", []byte("bad"))
 			require.Equal(t, "bad", string(b.Get(t, dead).Body))
 			b.Publish(t, "stray", []byte("stray"))
@@ -141,14 +148,14 @@ func TestQueueThatCannotBeDeclaredIsReported(t *testing.T) {
 	b := brokertest.New(t)
 	r := consume(t, b, "one", broker.OrdersQueue)
 	restore := b.Usurp(t, broker.OrdersQueue)
-	servicetest.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		err := r.Ready(t.Context())
 		return err != nil && strings.Contains(err.Error(), "declare queue orders_queue") && strings.Contains(err.Error(), "inequivalent arg")
 	}, "readiness says why")
 	b.Publish(t, "order.created.v1", []byte("good"))
 	restore()
-	servicetest.Eventually(t, func() bool { return r.times("good") == 1 }, "the message is handled")
-	servicetest.Eventually(t, func() bool { return r.Ready(t.Context()) == nil }, "it is ready again")
+	eventually(t, func() bool { return r.times("good") == 1 }, "the message is handled")
+	eventually(t, func() bool { return r.Ready(t.Context()) == nil }, "it is ready again")
 }
 
 func TestUnroutedMessageIsRoutedAgainAsItWas(t *testing.T) {
@@ -190,10 +197,10 @@ func TestStraysStayAndWhatLiesBehindThemIsRouted(t *testing.T) {
 	two, three := consume(t, b, "two", broker.OrdersQueue), consume(t, b, "three", broker.PaymentsQueue)
 	for i := range n {
 		body := strconv.Itoa(i)
-		servicetest.Eventually(t, func() bool { return one.times(body)+two.times(body) > 0 }, "routed: "+body)
+		eventually(t, func() bool { return one.times(body)+two.times(body) > 0 }, "routed: "+body)
 	}
-	servicetest.Eventually(t, func() bool { return b.Depth(t, broker.Unrouted) >= n }, "every stray is kept")
-	servicetest.Eventually(t, func() bool { return gauge(t, three, "unrouted_messages") >= n }, "the gauge shows them")
+	eventually(t, func() bool { return b.Depth(t, broker.Unrouted) >= n }, "every stray is kept")
+	eventually(t, func() bool { return gauge(t, three, "unrouted_messages") >= n }, "the gauge shows them")
 	require.Contains(t, three.logged(), "queue of undeliverable messages has grown")
 }
 
@@ -206,14 +213,14 @@ func TestRedriveThatIsCutOffLosesNothing(t *testing.T) {
 	for i := range n {
 		require.NoError(t, ch.PublishWithContext(t.Context(), broker.Unrouted, "order.x", false, false, amqp.Publishing{Body: []byte(strconv.Itoa(i))}))
 		if i%(n/4) == n/8 {
-			servicetest.Eventually(t, func() bool { return b.DropConnections(t, "one topology") > 0 }, "cut off")
+			eventually(t, func() bool { return b.DropConnections(t, "one topology") > 0 }, "cut off")
 		}
 	}
 	for i := range n {
 		body := strconv.Itoa(i)
-		servicetest.Eventually(t, func() bool { return r.times(body) > 0 }, "routed: "+body)
+		eventually(t, func() bool { return r.times(body) > 0 }, "routed: "+body)
 	}
-	servicetest.Eventually(t, func() bool { return b.Depth(t, broker.Unrouted) == 0 }, "nothing is left")
+	eventually(t, func() bool { return b.Depth(t, broker.Unrouted) == 0 }, "nothing is left")
 }
 
 func TestDeadLettersAreCounted(t *testing.T) {
@@ -222,7 +229,7 @@ func TestDeadLettersAreCounted(t *testing.T) {
 	r := consume(t, b, "one", broker.OrdersQueue)
 	require.Zero(t, gauge(t, r, "dead_letter_messages"))
 	b.Publish(t, "order.x", []byte("bad"))
-	servicetest.Eventually(t, func() bool { return gauge(t, r, "dead_letter_messages") == 1 }, "the gauge shows it")
+	eventually(t, func() bool { return gauge(t, r, "dead_letter_messages") == 1 }, "the gauge shows it")
 	require.Equal(t, 1, strings.Count(r.logged(), "queue of undeliverable messages has grown"))
 }
 
