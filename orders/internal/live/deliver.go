@@ -91,15 +91,7 @@ func (h *Hub) deliver(orders []order.Order) {
 		if h.reconciled.Includes(o.ChangedIn) || h.delivered[o.ID].version >= o.Version {
 			continue
 		}
-		if len(h.delivered) >= deliveredMax { // some orders are delivered twice then: their version decides
-			clear(h.delivered)
-		}
-		h.delivered[o.ID] = delivery{o.Version, o.ChangedIn}
 		byUser[o.UserID] = append(byUser[o.UserID], o)
-	}
-	h.remembered.Store(int64(len(h.delivered)))
-	if len(h.delivered) > deliveredMax/2 {
-		h.reconcileSoon() // it forgets most of them
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -107,7 +99,20 @@ func (h *Hub) deliver(orders []order.Order) {
 		for s := range h.streams[user] {
 			h.send(s, Batch{h.reconciled.Min, orders})
 		}
+		h.remember(orders)
 	}
+}
+
+// remember notes what was delivered. When that is too much, it begins again: some orders
+// are delivered twice then, and their version decides.
+func (h *Hub) remember(orders []order.Order) {
+	if len(h.delivered)+len(orders) > deliveredMax {
+		clear(h.delivered)
+	}
+	for _, o := range orders {
+		h.delivered[o.ID] = delivery{o.Version, o.ChangedIn}
+	}
+	h.remembered.Store(int64(len(h.delivered)))
 }
 
 // beat gives every stream the watermark up to which it has been told everything.

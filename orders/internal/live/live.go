@@ -159,6 +159,8 @@ func (h *Hub) Run(ctx context.Context) error {
 			again = time.After(retryAfter)
 		case reconcile:
 			again = nil
+		case len(h.delivered) > deliveredMax/2:
+			h.reconcileSoon() // it forgets most of them
 		}
 	}
 }
