@@ -33,8 +33,20 @@ var (
 	ErrOutcomeUnknown = errors.New("outcome unknown: it may or may not have been done")
 )
 
-// ErrPanic is wrapped by what [Isolate] makes of a panic.
+// ErrPanic is wrapped by what [Guard] makes of a panic.
 var ErrPanic = errors.New("panic")
+
+// Guard calls fn and turns its panic into an error, with the stack. Work that is done
+// again after a restart, such as a message or a row, must not end the process by a panic:
+// every replica would end by it, again and again.
+func Guard(fn func() error) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("%w: %v\n%s", ErrPanic, cause, debug.Stack())
+		}
+	}()
+	return fn()
+}
 
 // Func does a set of items at once. It returns one result for each item, in
 // order, or an error, which means that none of them was done.
@@ -114,12 +126,10 @@ func WithoutWaiting(ctx context.Context) context.Context {
 func MayWait(ctx context.Context) bool { return ctx.Value(waitKey{}) == nil }
 
 func recovered[I, O any](ctx context.Context, items []I, do Func[I, O]) (values []O, err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = fmt.Errorf("%w: %v\n%s", ErrPanic, cause, debug.Stack())
-		}
-	}()
-	values, err = do(ctx, items)
+	err = Guard(func() error {
+		values, err = do(ctx, items)
+		return err
+	})
 	if err == nil && len(values) != len(items) {
 		err = fmt.Errorf("batch: %d results for %d items", len(values), len(items))
 	}

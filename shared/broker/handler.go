@@ -56,7 +56,9 @@ func Decoded[T, O any](
 		for j, r := range batch.Isolate(ctx, items, do, faults.Whole) {
 			switch {
 			case r.Err == nil:
-				done(ctx, items[j], r.Value)
+				if err := batch.Guard(func() error { done(ctx, items[j], r.Value); return nil }); err != nil {
+					errs[at[j]] = fmt.Errorf("%w: %w", ErrPoison, err)
+				}
 			case faults.Whole(r.Err):
 				errs[at[j]] = fmt.Errorf("%w: %w", ErrUnavailable, r.Err)
 			case faults.Busy(r.Err):
@@ -71,11 +73,13 @@ func Decoded[T, O any](
 	}
 }
 
-func parse[T any](body []byte, decode func(events.Envelope) (T, error)) (T, error) {
-	e, err := events.Parse(body)
-	if err != nil {
-		var none T
-		return none, err
-	}
-	return decode(e)
+func parse[T any](body []byte, decode func(events.Envelope) (T, error)) (item T, err error) {
+	err = batch.Guard(func() error {
+		e, err := events.Parse(body)
+		if err == nil {
+			item, err = decode(e)
+		}
+		return err
+	})
+	return item, err
 }

@@ -29,6 +29,8 @@ func TestDecodedSaysWhatBecomesOfEachMessage(t *testing.T) {
 		"all well":               {[]string{"a", "b"}, []error{nil, nil}, []string{"a", "b"}},
 		"undecodable alone":      {[]string{"a", "", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
 		"nothing decodable":      {[]string{"", ""}, []error{broker.ErrPoison, broker.ErrPoison}, nil},
+		"panic in decode alone":  {[]string{"a", "undecodable", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
+		"panic after it alone":   {[]string{"a", "late", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
 		"bad item alone":         {[]string{"a", "bad", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
 		"panic alone":            {[]string{"a", "panic", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
 		"database down: all":     {[]string{"a", "down", ""}, []error{broker.ErrUnavailable, broker.ErrUnavailable, broker.ErrPoison}, nil},
@@ -42,6 +44,9 @@ func TestDecodedSaysWhatBecomesOfEachMessage(t *testing.T) {
 				func(e events.Envelope) (string, error) {
 					var o events.OrderCreated
 					err := e.Decode(&o)
+					if o.OrderID == "undecodable" {
+						panic("in decode")
+					}
 					return o.OrderID, err
 				},
 				func(_ context.Context, items []string) ([]int, error) {
@@ -64,7 +69,12 @@ func TestDecodedSaysWhatBecomesOfEachMessage(t *testing.T) {
 					Busy:  func(err error) bool { return errors.Is(err, errBusy) },
 				},
 				func(err error) bool { return errors.Is(err, errBad) },
-				func(_ context.Context, item string, _ int) { done = append(done, item) })
+				func(_ context.Context, item string, _ int) {
+					if item == "late" {
+						panic("in done")
+					}
+					done = append(done, item)
+				})
 			bodies := make([][]byte, len(tc.bodies))
 			for i, b := range tc.bodies {
 				if b != "" {

@@ -23,8 +23,6 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
 
-const patience = 60 * time.Second
-
 func eventually(t *testing.T, met func() bool, what string) {
 	t.Helper()
 	servicetest.Eventually(t, met, what)

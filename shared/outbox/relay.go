@@ -63,7 +63,7 @@ func (r *Relay) Wake() {
 func (r *Relay) Run(ctx context.Context) error {
 	retry := retryFirst
 	for {
-		n, err := r.once(context.WithoutCancel(ctx))
+		n, err := r.guarded(context.WithoutCancel(ctx))
 		wait, wake := pollEvery, r.wake
 		switch {
 		case err != nil:
@@ -92,7 +92,7 @@ func (r *Relay) Run(ctx context.Context) error {
 // table for the next start or for another replica.
 func (r *Relay) flush(ctx context.Context) error {
 	for {
-		n, err := r.once(ctx)
+		n, err := r.guarded(ctx)
 		if err != nil {
 			r.log.WarnContext(ctx, "events left in the outbox", "error", err)
 			return nil
@@ -101,6 +101,15 @@ func (r *Relay) flush(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// guarded is once, and survives its panics: a row that made one would end every replica.
+func (r *Relay) guarded(ctx context.Context) (n int, err error) {
+	err = batch.Guard(func() error {
+		n, err = r.once(ctx)
+		return err
+	})
+	return n, err
 }
 
 // once publishes one batch and says how many rows it found.

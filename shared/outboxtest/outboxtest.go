@@ -32,6 +32,7 @@ func Run(t *testing.T, o outbox.Outbox, open func(testing.TB) *sql.DB) {
 		"relay dies between confirm and delete: published twice, same id":   diesBeforeDelete,
 		"only what was confirmed is deleted":                                partlyConfirmed,
 		"a slow broker: what was confirmed by the deadline is deleted":      slowBroker,
+		"a panic of the relay is survived, and the row is published again":  panics,
 		"two relays share the rows and publish each once":                   shared,
 		"a row that commits late is published though younger ones are gone": lateCommit,
 		"rows written by a process that died are found without being woken": foundByPoll,

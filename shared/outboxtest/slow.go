@@ -53,3 +53,16 @@ func slowBroker(t *testing.T, b *bench) {
 	require.Equal(t, subjects, p.batches[0])
 	require.Equal(t, subjects[confirmed:], p.batches[1], "what was confirmed is published again")
 }
+
+func panics(t *testing.T, b *bench) {
+	p := &recorder{verdict: func(_ events.Envelope, before int) error {
+		if before == 0 {
+			panic("at the first attempt")
+		}
+		return nil
+	}}
+	b.append(t, event())
+	b.relay(t, p)
+	b.drained(t)
+	require.Len(t, p.seen, 2)
+}

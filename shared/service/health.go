@@ -85,7 +85,14 @@ func (h *Health) Ready(ctx context.Context) (code int, body Readiness) {
 	errs := make([]error, len(checks))
 	var wg sync.WaitGroup
 	for i, c := range checks {
-		wg.Go(func() { errs[i] = c.fn(ctx) })
+		wg.Go(func() {
+			defer func() { // no server recovers on this goroutine
+				if cause := recover(); cause != nil {
+					errs[i] = fmt.Errorf("panic: %v", cause)
+				}
+			}()
+			errs[i] = c.fn(ctx)
+		})
 	}
 	wg.Wait()
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -118,7 +119,7 @@ func recovery(log *slog.Logger) gin.HandlerFunc {
 				return
 			}
 			if cause != http.ErrAbortHandler { //nolint:errorlint // it is panicked as it is
-				log.ErrorContext(c.Request.Context(), "panic", "cause", cause)
+				log.ErrorContext(c.Request.Context(), "panic", "cause", cause, "stack", string(debug.Stack()))
 				if !c.Writer.Written() {
 					problem.Write(c, problem.Internal())
 					return

@@ -255,6 +255,16 @@ func TestReadiness(t *testing.T) {
 	require.Equal(t, "stopping", body.Status)
 }
 
+// It runs on a goroutine that no server recovers on.
+func TestCheckThatPanicsIsNotReady(t *testing.T) {
+	t.Parallel()
+	var h service.Health
+	h.Add("broken", service.Degrading, func(context.Context) error { panic("in a check") })
+	code, body := h.Ready(t.Context())
+	require.Equal(t, http.StatusOK, code)
+	require.Equal(t, "panic: in a check", body.Missing["broken"])
+}
+
 func TestDoneClosesWhenTheStopBegins(t *testing.T) {
 	t.Parallel()
 	var health service.Health

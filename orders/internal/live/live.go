@@ -3,10 +3,8 @@ package live
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gozon/orders/internal/order"
+	"gozon/shared/batch"
 )
 
 const (
@@ -152,7 +151,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		err := guarded(func() error { return step(ctx) })
+		err := batch.Guard(func() error { return step(ctx) })
 		switch {
 		case err != nil && ctx.Err() == nil:
 			h.log.WarnContext(ctx, "live: changes of orders not delivered, retrying", "error", err, "after", retryAfter.String())
@@ -168,7 +167,7 @@ func (h *Hub) Run(ctx context.Context) error {
 // listen runs the source until ctx is done, and once more after each panic.
 func (h *Hub) listen(ctx context.Context) {
 	for ctx.Err() == nil {
-		err := guarded(func() error {
+		err := batch.Guard(func() error {
 			h.source.Run(ctx, h.listening, h.lost, func(c []order.Changed) {
 				select {
 				case h.heard <- c:
@@ -187,16 +186,4 @@ func (h *Hub) listen(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
-}
-
-// guarded turns a panic of fn into an error. A change or a notification that makes the hub
-// panic delays the live updates; it must not stop the replica, and with it all others,
-// which are sent the same ones.
-func guarded(fn func() error) (err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
-		}
-	}()
-	return fn()
 }
