@@ -250,6 +250,9 @@ func TestGatewayDiesWhileAnOrderIsCommitted(t *testing.T) { //nolint:paralleltes
 	require.NoError(t, a.err)
 	require.Equal(t, http.StatusBadGateway, a.status, a.body)
 	require.Contains(t, a.body, "/problems/upstream-unavailable")
+	resp, body := raw(t, shop.Page, "TRACE /orders HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+	require.Equal(t, http.StatusBadGateway, resp.StatusCode)
+	require.Contains(t, body, "/problems/upstream-unavailable")
 	revive(t, gateway[0])
 	require.Equal(t, "0", orders(t, nobody))
 }
