@@ -26,9 +26,15 @@ import (
 	"gozon/shared/servicetest"
 )
 
+// oneBrowser is held by the test that has a browser: one in a container has a fixed port, and two
+// at a time slow each other down.
+var oneBrowser sync.Mutex
+
 // browser is a fresh headless Chromium: this machine's own, or one in a container.
 func browser(t *testing.T) context.Context {
 	t.Helper()
+	oneBrowser.Lock()
+	t.Cleanup(oneBrowser.Unlock)
 	for _, name := range []string{"chromium", "google-chrome", "chromium-browser"} {
 		if path, err := exec.LookPath(name); err == nil {
 			ctx, cancel := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:],
@@ -195,12 +201,12 @@ func picture(ctx context.Context, t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(90))
+	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 	if err != nil {
 		t.Log("no picture:", err)
 		return
 	}
-	path := filepath.Join(os.TempDir(), "gozon-"+t.Name()+".png")
+	path := filepath.Join(os.TempDir(), "gozon-"+strings.ReplaceAll(t.Name(), "/", "-")+".png")
 	if err := os.WriteFile(path, png, 0o600); err != nil {
 		t.Log("no picture:", err)
 		return
