@@ -74,6 +74,9 @@ func (s *Stack) Start(ctx context.Context) error {
 	return s.Wait(ctx)
 }
 
+// Set changes variables for the compose file, as KEY=value, from the next Start on.
+func (s *Stack) Set(env ...string) { s.env = append(s.env, env...) }
+
 // Down stops the shop and deletes all that it had.
 func (s *Stack) Down(ctx context.Context) error {
 	return s.Compose(ctx, "down", "--volumes", "--remove-orphans", "--timeout", "5")

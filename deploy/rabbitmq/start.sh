@@ -1,0 +1,16 @@
+#!/bin/bash
+# Starts RabbitMQ with the user and password of the environment. The image makes the user together with
+# the volume, and never changes it again; definitions are imported at each start, before any client gets in.
+set -euo pipefail
+
+if [ "$1" = rabbitmq-server ]; then
+	password=${RABBITMQ_DEFAULT_PASS//\\/\\\\}
+	password=${password//\"/\\\"}
+	umask 077
+	printf '{"vhosts": [{"name": "/"}],
+ "users": [{"name": "%s", "password": "%s", "tags": ["administrator"]}],
+ "permissions": [{"user": "%s", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}]}\n' \
+		"$RABBITMQ_DEFAULT_USER" "$password" "$RABBITMQ_DEFAULT_USER" > /tmp/definitions.json
+	umask 022
+fi
+exec docker-entrypoint.sh "$@"

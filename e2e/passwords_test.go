@@ -1,0 +1,85 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"gozon/e2e/stack"
+)
+
+// passwords are the ones of one .env, by role.
+type passwords struct{ admin, orders, payments, broker string }
+
+func (p passwords) env() []string {
+	return []string{
+		"POSTGRES_PASSWORD=" + p.admin, "ORDERS_DB_PASSWORD=" + p.orders, "PAYMENTS_DB_PASSWORD=" + p.payments, "RABBITMQ_PASSWORD=" + p.broker,
+	}
+}
+
+// Whichever way the shop is started, with or without an .env, the passwords are those of this start, and the
+// data stays: volumes do not hold on to the passwords that they were made with.
+func TestPasswordsMayChangeBetweenStarts(t *testing.T) { //nolint:paralleltest // two shops that start at the same time are slow
+	defaults := passwords{"gozon", "orders", "payments", "gozon"}
+	others := passwords{"0ther'admin", "0ther'orders", "0ther&payments", "0ther'broker"}
+	var log bytes.Buffer
+	own, err := stack.Up(t.Context(), stack.Options{Project: "gozon-e2e-passwords", Env: defaults.env(), Log: &log})
+	require.NoError(t, err, &log)
+	t.Cleanup(func() { _ = own.Down(context.Background()) })
+
+	const user = 1
+	require.Equal(t, http.StatusCreated, post(t, own.API+"/accounts/", `{"user_id":1,"balance":10}`).status)
+	require.Equal(t, "PAID", settled(t, own.API, place(t, own.API, user, "1").ID).Status)
+	for i, start := range []struct{ now, before passwords }{{others, defaults}, {defaults, others}} {
+		own.Set(start.now.env()...)
+		require.NoError(t, own.Start(t.Context()), &log)
+		// For a moment the gateway has the addresses of before, which may be those of other services by now.
+		require.Eventually(t, func() bool {
+			return get(t, own.API+"/accounts/1").status == http.StatusOK && get(t, own.API+"/orders/?user_id=1").status == http.StatusOK
+		}, time.Minute, 100*time.Millisecond)
+		require.Equal(t, strconv.Itoa(9-i), balance(t, own.API, user), "the data was kept")
+		require.Equal(t, "PAID", settled(t, own.API, place(t, own.API, user, "1").ID).Status)
+
+		db := container(t, own, "postgres")
+		for role, password := range map[string][2]string{
+			"gozon": {start.now.admin, start.before.admin}, "orders": {start.now.orders, start.before.orders}, "payments": {start.now.payments, start.before.payments},
+		} {
+			require.NoError(t, login(t, db, role, password[0]), role)
+			require.Error(t, login(t, db, role, password[1]), "%s: an earlier password is no password", role)
+		}
+		for _, service := range []string{"postgres", "rabbitmq", "orders", "payments"} {
+			for _, command := range []string{"logs", "top"} {
+				out, err := exec.CommandContext(t.Context(), "docker", command, container(t, own, service)).CombinedOutput()
+				require.NoError(t, err)
+				require.NotContains(t, string(out), "0ther", "%s of %s", command, service)
+			}
+		}
+	}
+	// A start without changes takes nothing down.
+	db := container(t, own, "postgres")
+	require.NoError(t, own.Start(t.Context()), &log)
+	require.Equal(t, db, container(t, own, "postgres"))
+}
+
+func container(t *testing.T, s *stack.Stack, service string) string {
+	t.Helper()
+	all, err := s.Containers(t.Context(), service)
+	require.NoError(t, err)
+	require.Len(t, all, 1, service)
+	return all[0].ID
+}
+
+// login opens a session over the network, where passwords count.
+func login(t *testing.T, db, role, password string) error {
+	t.Helper()
+	return exec.CommandContext(t.Context(), "docker", "exec", "-e", "PGPASSWORD="+password, db,
+		"psql", "-h", "postgres", "-U", role, "-d", "gozon", "-c", "SELECT 1").Run()
+}
