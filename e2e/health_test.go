@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gozon/e2e/stack"
+	"gozon/shared/servicetest"
 )
 
 // health is what the engine knows of a service's checks: the last five, oldest first.
@@ -35,11 +36,11 @@ func TestHealthyServicesAreSeldomChecked(t *testing.T) {
 	for _, service := range services {
 		t.Run(service, func(t *testing.T) {
 			t.Parallel()
-			require.Eventually(t, func() bool {
+			servicetest.Eventually(t, func() bool {
 				status, checks := health(t, shop, service)
 				n := len(checks)
 				return status == "healthy" && n > 1 && checks[n-1].Sub(checks[n-2]) > 15*time.Second
-			}, 3*time.Minute, time.Second)
+			})
 		})
 	}
 }
@@ -54,10 +55,10 @@ func TestHungServiceIsUnhealthyUntilItGoesOn(t *testing.T) { //nolint:parallelte
 	}
 	becomes := func(wanted string) {
 		t.Helper()
-		require.Eventually(t, func() bool {
+		servicetest.Eventually(t, func() bool {
 			status, _ := health(t, shop, "frontend")
 			return status == wanted
-		}, 3*time.Minute, time.Second)
+		})
 	}
 	becomes("healthy")
 	signal("STOP")

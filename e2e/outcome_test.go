@@ -14,12 +14,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"gozon/e2e/stack"
 	"gozon/shared/contracttest"
+	"gozon/shared/servicetest"
 )
 
 // held is an item whose orders can be stopped in the middle of their commit.
@@ -71,10 +71,10 @@ func hold(t *testing.T) (release func()) {
 	release = sync.OnceFunc(func() {
 		require.NoError(t, in.Close())
 		_ = cmd.Wait() // a test that failed has cancelled it
-		require.Eventually(t, func() bool {
+		servicetest.Eventually(t, func() bool {
 			n, err := shop.SQL(context.WithoutCancel(t.Context()), "SELECT count(*) "+holdLocks)
 			return err == nil && n == "0"
-		}, 30*time.Second, 50*time.Millisecond)
+		})
 	})
 	t.Cleanup(release)
 	return release
@@ -84,11 +84,11 @@ func hold(t *testing.T) (release func()) {
 func committing(t *testing.T) stack.Container {
 	t.Helper()
 	var ip string
-	require.Eventually(t, func() bool {
+	servicetest.Eventually(t, func() bool {
 		var err error
 		ip, err = shop.SQL(t.Context(), "SELECT host(client_addr) "+holdLocks+" AND NOT granted")
 		return err == nil && ip != ""
-	}, 15*time.Second, 50*time.Millisecond)
+	})
 	replicas, err := shop.Containers(t.Context(), "orders")
 	require.NoError(t, err)
 	i := slices.IndexFunc(replicas, func(c stack.Container) bool { return c.IP == ip })
@@ -121,7 +121,7 @@ func known(t *testing.T, n int) {
 	gateway, err := shop.Containers(t.Context(), "gateway")
 	require.NoError(t, err)
 	require.Len(t, gateway, 1)
-	require.Eventually(t, func() bool {
+	servicetest.Eventually(t, func() bool {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+gateway[0].IP+":9090/metrics", http.NoBody)
 		if err != nil {
 			return false
@@ -133,7 +133,7 @@ func known(t *testing.T, n int) {
 		defer resp.Body.Close()
 		body, err := io.ReadAll(resp.Body)
 		return err == nil && strings.Contains(string(body), fmt.Sprintf("upstream_replicas{service=\"orders:8080\"} %d\n", n))
-	}, 30*time.Second, 100*time.Millisecond)
+	})
 }
 
 type outcome struct {

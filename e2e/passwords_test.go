@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gozon/e2e/stack"
+	"gozon/shared/servicetest"
 )
 
 // passwords are the ones of one .env, by role.
@@ -42,9 +43,9 @@ func TestPasswordsMayChangeBetweenStarts(t *testing.T) { //nolint:paralleltest /
 		own.Set(start.now.env()...)
 		require.NoError(t, own.Start(t.Context()), &log)
 		// For a moment the gateway has the addresses of before, which may be those of other services by now.
-		require.Eventually(t, func() bool {
+		servicetest.Eventually(t, func() bool {
 			return get(t, own.API+"/accounts/1").status == http.StatusOK && get(t, own.API+"/orders/?user_id=1").status == http.StatusOK
-		}, time.Minute, 100*time.Millisecond)
+		})
 		require.Equal(t, strconv.Itoa(9-i), balance(t, own.API, user), "the data was kept")
 		require.Equal(t, "PAID", settled(t, own.API, place(t, own.API, user, "1").ID).Status)
 

@@ -11,18 +11,23 @@ import (
 // to restart.
 const Patience = 90 * time.Second
 
-const pollInterval = 20 * time.Millisecond
+// The pause between two looks grows with the time that has passed, to a tenth of it.
+const (
+	pollFirst = 20 * time.Millisecond
+	pollMax   = time.Second
+)
 
 // Eventually waits until condition is true and fails the test if it is still false after
 // [Patience]. Unlike testify's function of the same name, it calls condition on the
 // goroutine of its caller, so condition may use require.
 func Eventually(t testing.TB, condition func() bool, msgAndArgs ...any) {
 	t.Helper()
-	deadline := time.Now().Add(Patience)
+	began := time.Now()
 	for !condition() {
-		if time.Now().After(deadline) {
+		waited := time.Since(began)
+		if waited > Patience {
 			require.Fail(t, "the condition was never true", msgAndArgs...)
 		}
-		<-time.After(pollInterval)
+		<-time.After(min(max(pollFirst, waited/10), pollMax))
 	}
 }
