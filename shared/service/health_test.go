@@ -1,0 +1,61 @@
+package service_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"gozon/shared/service"
+)
+
+func TestReadiness(t *testing.T) {
+	t.Parallel()
+	health := &service.Health{}
+	errDown := errors.New("down")
+	code, body := health.Ready(t.Context())
+	require.Equal(t, http.StatusOK, code)
+	require.Equal(t, "ready", body.Status)
+	health.Add("broker", service.Degrading, func(context.Context) error { return errDown })
+	code, body = health.Ready(t.Context())
+	require.Equal(t, http.StatusOK, code)
+	require.Equal(t, service.Readiness{Status: "degraded", Missing: map[string]string{"broker": "down"}}, body)
+	health.Add("database", service.Required, func(context.Context) error { return errDown })
+	code, body = health.Ready(t.Context())
+	require.Equal(t, http.StatusServiceUnavailable, code)
+	require.Equal(t, "unavailable", body.Status)
+	require.Len(t, body.Missing, 2)
+	health.Stopping()
+	_, body = health.Ready(t.Context())
+	require.Equal(t, "stopping", body.Status)
+}
+
+// It runs on a goroutine that no server recovers on.
+func TestCheckThatPanicsIsNotReady(t *testing.T) {
+	t.Parallel()
+	var h service.Health
+	h.Add("broken", service.Degrading, func(context.Context) error { panic("in a check") })
+	code, body := h.Ready(t.Context())
+	require.Equal(t, http.StatusOK, code)
+	require.Equal(t, "panic: in a check", body.Missing["broken"])
+}
+
+func TestDoneClosesWhenTheStopBegins(t *testing.T) {
+	t.Parallel()
+	var health service.Health
+	var g errgroup.Group
+	for range 8 {
+		g.Go(func() error { <-health.Done(); return nil })
+	}
+	select {
+	case <-health.Done():
+		t.Fatal("closed too early")
+	default:
+	}
+	health.Stopping()
+	health.Stopping() // a second time changes nothing
+	require.NoError(t, g.Wait())
+}
