@@ -49,12 +49,12 @@ func TestReloadBeforeTheAnswerDoesNothingTwice(t *testing.T) {
 				p.do("reload", chromedp.Reload())
 				command(p, fetch.Disable, cdp.Empty{})
 				if tc.topic == "cancel" && stage == fetch.RequestStageResponse {
-					// Done before anybody asks: the order itself tells.
+					// The order is cancelled already, which settles it.
 					p.do("see it done", visible(tc.shown), chromedp.WaitNotPresent(notice))
 					require.Equal(t, tc.balance, balance(t, shop.API, user))
 					return
 				}
-				p.do("be told", visible(notice))
+				p.do("see that something was under way", visible(notice))
 				require.Equal(t, 1, p.posts(), "the page sent something by itself")
 				p.do("do it again", tc.again, visible(tc.shown), chromedp.WaitNotPresent(notice))
 				require.Equal(t, tc.balance, balance(t, shop.API, user))

@@ -20,7 +20,7 @@ export const newIntent = (topic, user, values, now) => ({
 });
 
 /** Whether the shop still knows the intent's key, so that sending it again does nothing twice. */
-export const isSafe = (intent, now) => Math.abs(now - intent.at) < SAFE_FOR; // a clock that was set back tells no age
+export const isSafe = (intent, now) => Math.abs(now - intent.at) < SAFE_FOR; // a clock that was set back makes an age negative
 
 /** The intent that already stands for this request and may be sent again, if there is one. */
 export function findSame(intents, topic, user, values, now) {

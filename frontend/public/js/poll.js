@@ -1,4 +1,4 @@
-// Reads again and again what no event tells, while somebody looks: the balance also changes by top-ups
+// Polls what no event stream covers, while the page is visible: the balance also changes by top-ups
 // in other tabs and through the API.
 
 const EVERY = 3_000;

@@ -26,7 +26,7 @@ const ENTRIES = {
 const idleForm = { errors: {}, done: null };
 
 /**
- * - account.status: 'unknown' until it was read, then 'none' or 'open'; account.at: when the read that told it began
+ * - account.status: 'unknown' until it was read, then 'none' or 'open'; account.at: when its newest read began
  * - topUp, order: the two forms: what is wrong by field (`form` is what belongs to no field), and what was typed for the last thing done
  * - live: whether changes of orders are told as they happen
  * - asking: the id of the order of which it is asked whether to cancel it indeed, or ''
