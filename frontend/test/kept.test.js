@@ -39,7 +39,7 @@ async function openPage(peer, storage, { now = () => HOUR, timeout = 10_000 } = 
 }
 
 const asks = {
-  order: { ask: ({ shop }) => shop.placeOrder(lamp), words: /order for “Lamp” was placed \(user 1\): the page was closed or reloaded/ },
+  order: { ask: ({ shop }) => shop.placeOrder(lamp), words: /order for “Lamp” was placed \(user 1\): the page was left before the answer/ },
   topUp: { ask: ({ shop }) => shop.topUp('19.99'), words: /19\.99.₽ was added to the account/ },
   cancel: { ask: ({ shop, store }) => shop.cancelOrder(store.state.orders.items[0]), words: /order for “Laptop” is being cancelled/ },
 };

@@ -65,7 +65,7 @@ export function writeFailure(intent, error, unknown) {
 /** The notice about something that was under way when the page was left. */
 export const cutOff = (intent) => ({
   topic: intent.topic,
-  text: `${unknownWords(intent, ': the page was closed or reloaded before the answer')} It is safe to try again: it will not be done twice.`,
+  text: `${unknownWords(intent, ': the page was left before the answer, or another tab still waits for it')} It is safe to try again: it will not be done twice.`,
   retry: { what: 'again', label: 'Try again' },
 });
 
