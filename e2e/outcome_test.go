@@ -182,7 +182,7 @@ func orders(t *testing.T, user int64) string {
 }
 
 // A replica is killed while it commits an order, and the commit takes place. Whichever
-// header the order had, nobody is told that nothing was done, and there is one order.
+// header the order had, no answer says that nothing was done, and there is one order.
 func TestReplicaDiesWhileItCommits(t *testing.T) { //nolint:paralleltest // it kills what the other tests use
 	holdable(t)
 	for _, replicas := range []int{1, 2} { //nolint:paralleltest // nor do its parts run at once
