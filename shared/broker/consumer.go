@@ -133,9 +133,8 @@ func (c *Consumer) consume(ctx context.Context, s *session) error {
 				if err := settle.retry(ctx); err != nil {
 					return err
 				}
-				wait = 0 // the rest of what is due takes turns with fresh messages
 			}
-			retry = time.After(wait)
+			retry = time.After(wait) // what else is due takes turns with fresh messages
 		}
 		select {
 		case first := <-deliveries:

@@ -35,12 +35,22 @@ func (c *Consumer) deadLetter(ctx context.Context, messages []*held, reasons []e
 		return fmt.Errorf("dead-letter: %w", err)
 	}
 	defer conn.close()
-	ch, err := conn.Channel()
+	// A broker that no longer reads must not stop the consumer: only the confirms obey ctx.
+	err = conn.within(func() error { return c.publishDead(ctx, conn, messages, reasons) })
 	if err != nil {
 		return fmt.Errorf("dead-letter: %w", err)
 	}
+	return nil
+}
+
+// publishDead publishes copies to the dead-letter queue and waits for their confirms.
+func (c *Consumer) publishDead(ctx context.Context, conn *connection, messages []*held, reasons []error) error {
+	ch, err := conn.Channel()
+	if err != nil {
+		return err
+	}
 	if err := ch.Confirm(false); err != nil {
-		return fmt.Errorf("dead-letter: %w", err)
+		return err
 	}
 	// Large enough for every message: a return reaches it before its confirm is resolved.
 	returns := ch.NotifyReturn(make(chan amqp.Return, len(messages)))
@@ -61,17 +71,17 @@ func (c *Consumer) deadLetter(ctx context.Context, messages []*held, reasons []e
 		}
 		confirms[i], err = ch.PublishWithDeferredConfirmWithContext(ctx, DeadExchange, c.queue, true, false, copied)
 		if err != nil {
-			return fmt.Errorf("dead-letter: %w", err)
+			return err
 		}
 	}
 	for _, c := range confirms {
 		if err := confirm(ctx, c); err != nil {
-			return fmt.Errorf("dead-letter: %w", err)
+			return err
 		}
 	}
 	select {
 	case <-returns:
-		return fmt.Errorf("dead-letter: %w", ErrReturned)
+		return ErrReturned
 	default:
 		return nil
 	}

@@ -164,7 +164,6 @@ func (s *settler) hold(ctx context.Context, messages []*held, errs []error) (req
 		m.next, m.wait = time.Now().Add(m.wait), min(2*m.wait, retryMax)
 		s.held = append(s.held, m)
 	}
-	s.heldNow.Store(int64(len(s.held)))
 	return requeued, nil
 }
 
