@@ -23,7 +23,7 @@ import (
 	"github.com/chromedp/chromedp/remote"
 	"github.com/stretchr/testify/require"
 
-	"gozon/shared/servicetest"
+	"gozon/shared/test/servicetest"
 )
 
 // oneBrowser is held by the test that has a browser: one in a container has a fixed port, and two

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gozon/e2e/stack"
-	"gozon/shared/servicetest"
+	"gozon/shared/test/servicetest"
 )
 
 // health is what the engine knows of a service's checks: the last five, oldest first.

@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"gozon/shared/servicetest"
+	"gozon/shared/test/servicetest"
 )
 
 func TestOrderIsPaid(t *testing.T) {

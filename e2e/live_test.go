@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gozon/e2e/stack"
-	"gozon/shared/servicetest"
+	"gozon/shared/test/servicetest"
 )
 
 func next(t *testing.T, s *servicetest.Stream) (kind string, o order) {

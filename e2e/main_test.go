@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gozon/e2e/stack"
-	"gozon/shared/contracttest"
-	"gozon/shared/servicetest"
+	"gozon/shared/test/contracttest"
+	"gozon/shared/test/servicetest"
 )
 
 var shop *stack.Stack

@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gozon/e2e/stack"
-	"gozon/shared/contracttest"
-	"gozon/shared/servicetest"
+	"gozon/shared/test/contracttest"
+	"gozon/shared/test/servicetest"
 )
 
 // held is an item whose orders can be stopped in the middle of their commit.

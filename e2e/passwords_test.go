@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gozon/e2e/stack"
-	"gozon/shared/servicetest"
+	"gozon/shared/test/servicetest"
 )
 
 // passwords are the ones of one .env, by role.

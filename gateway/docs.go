@@ -17,8 +17,8 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/swaggest/swgui/v5/static"
 
-	"gozon/shared/problem"
 	"gozon/shared/service"
+	"gozon/shared/web/problem"
 )
 
 //go:embed pages

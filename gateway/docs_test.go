@@ -11,8 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"gozon/shared/problem"
 	"gozon/shared/service"
+	"gozon/shared/web/problem"
 )
 
 func docs(t *testing.T) (get func(path string, header ...string) (*http.Response, string)) {

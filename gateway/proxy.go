@@ -12,8 +12,8 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"gozon/shared/problem"
 	"gozon/shared/service"
+	"gozon/shared/web/problem"
 )
 
 // keepAlive finds a replica whose machine is gone within half a minute; of one that

@@ -11,8 +11,8 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"gozon/shared/problem"
 	"gozon/shared/service"
+	"gozon/shared/web/problem"
 )
 
 // route sends the requests below a prefix to a service.

@@ -8,9 +8,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"gozon/shared/broker"
-	"gozon/shared/events"
-	"gozon/shared/servicetest"
+	"gozon/shared/contract/events"
+	"gozon/shared/delivery/broker"
+	"gozon/shared/test/servicetest"
 )
 
 func (b *bench) cancel(t *testing.T, orderID string, header ...string) servicetest.Answer {

@@ -15,12 +15,12 @@ import (
 
 	"gozon/orders/internal/postgres"
 	"gozon/orders/migrations"
-	"gozon/shared/broker"
-	"gozon/shared/brokertest"
-	"gozon/shared/containertest"
-	"gozon/shared/databasetest"
-	"gozon/shared/events"
-	"gozon/shared/servicetest"
+	"gozon/shared/contract/events"
+	"gozon/shared/delivery/broker"
+	"gozon/shared/test/brokertest"
+	"gozon/shared/test/containertest"
+	"gozon/shared/test/databasetest"
+	"gozon/shared/test/servicetest"
 )
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }

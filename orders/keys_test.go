@@ -12,9 +12,9 @@ import (
 
 	"gozon/orders/internal/order"
 	"gozon/orders/internal/postgres"
-	"gozon/shared/events"
-	"gozon/shared/idempotency"
-	"gozon/shared/servicetest"
+	"gozon/shared/contract/events"
+	"gozon/shared/delivery/idempotency"
+	"gozon/shared/test/servicetest"
 )
 
 const laptop = `{"user_id":1,"item":"Laptop","price":19.99}`

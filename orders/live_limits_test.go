@@ -11,11 +11,11 @@ import (
 
 	"gozon/orders/internal/order"
 	"gozon/orders/internal/postgres"
-	"gozon/shared/brokertest"
-	"gozon/shared/databasetest"
-	"gozon/shared/idempotency"
-	"gozon/shared/money"
-	"gozon/shared/servicetest"
+	"gozon/shared/contract/money"
+	"gozon/shared/delivery/idempotency"
+	"gozon/shared/test/brokertest"
+	"gozon/shared/test/databasetest"
+	"gozon/shared/test/servicetest"
 )
 
 // flood places n orders of the user with the longest items there are.

@@ -13,10 +13,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"gozon/shared/brokertest"
-	"gozon/shared/databasetest"
 	"gozon/shared/service"
-	"gozon/shared/servicetest"
+	"gozon/shared/test/brokertest"
+	"gozon/shared/test/databasetest"
+	"gozon/shared/test/servicetest"
 )
 
 // explosive is a listener whose connections panic when they send an order of the item

@@ -10,10 +10,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"gozon/shared/brokertest"
-	"gozon/shared/databasetest"
-	"gozon/shared/events"
-	"gozon/shared/servicetest"
+	"gozon/shared/contract/events"
+	"gozon/shared/test/brokertest"
+	"gozon/shared/test/databasetest"
+	"gozon/shared/test/servicetest"
 )
 
 func follow(t *testing.T, s *servicetest.Service, user int64, lastID string) *servicetest.Stream {

@@ -8,9 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gozon/orders/internal/postgres"
-	"gozon/shared/broker"
-	"gozon/shared/events"
-	"gozon/shared/servicetest"
+	"gozon/shared/contract/events"
+	"gozon/shared/delivery/broker"
+	"gozon/shared/test/servicetest"
 )
 
 // While somebody holds the row of one order, only what needs that order waits.

@@ -5,9 +5,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"gozon/shared/broker"
-	"gozon/shared/events"
-	"gozon/shared/servicetest"
+	"gozon/shared/contract/events"
+	"gozon/shared/delivery/broker"
+	"gozon/shared/test/servicetest"
 )
 
 func TestUnroutableMessageIsNotLost(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
-	"gozon/shared/servicetest"
+	"gozon/shared/test/servicetest"
 )
 
 func TestAccountIsOpenedAndToppedUp(t *testing.T) {

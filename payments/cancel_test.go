@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
-	"gozon/shared/broker"
-	"gozon/shared/events"
-	"gozon/shared/servicetest"
+	"gozon/shared/contract/events"
+	"gozon/shared/delivery/broker"
+	"gozon/shared/test/servicetest"
 )
 
 func TestCancellationRefundsACharge(t *testing.T) {

@@ -8,10 +8,10 @@ import (
 
 	"gozon/payments/internal/postgres"
 	"gozon/payments/migrations"
-	"gozon/shared/broker"
-	"gozon/shared/brokertest"
-	"gozon/shared/databasetest"
-	"gozon/shared/servicetest"
+	"gozon/shared/delivery/broker"
+	"gozon/shared/test/brokertest"
+	"gozon/shared/test/databasetest"
+	"gozon/shared/test/servicetest"
 )
 
 const stream = 300 // orders of 1 while something is killed

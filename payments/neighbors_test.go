@@ -10,10 +10,10 @@ import (
 
 	"gozon/payments/internal/postgres"
 	"gozon/payments/migrations"
-	"gozon/shared/broker"
-	"gozon/shared/brokertest"
-	"gozon/shared/databasetest"
-	"gozon/shared/servicetest"
+	"gozon/shared/delivery/broker"
+	"gozon/shared/test/brokertest"
+	"gozon/shared/test/databasetest"
+	"gozon/shared/test/servicetest"
 )
 
 const succeededOf = "SELECT count(*) FROM payments.payments WHERE status = 'succeeded' AND user_id = $1"

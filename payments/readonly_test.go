@@ -9,8 +9,8 @@ import (
 
 	"gozon/payments/internal/postgres"
 	"gozon/payments/migrations"
-	"gozon/shared/brokertest"
-	"gozon/shared/databasetest"
+	"gozon/shared/test/brokertest"
+	"gozon/shared/test/databasetest"
 )
 
 // refuses requires that writes are answered with "nothing was done".

@@ -5,8 +5,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"gozon/shared/broker"
-	"gozon/shared/servicetest"
+	"gozon/shared/delivery/broker"
+	"gozon/shared/test/servicetest"
 )
 
 // The queue of the orders is replaced by one that nobody can work with, under two

@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"gozon/shared/problem"
+	"gozon/shared/web/problem"
 )
 
 // RequestIDHeader carries the id of a request from hop to hop and back to the caller.

@@ -15,8 +15,8 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/stretchr/testify/require"
 
-	"gozon/shared/problem"
 	"gozon/shared/service"
+	"gozon/shared/web/problem"
 )
 
 type config struct {

@@ -13,11 +13,11 @@ import (
 
 	"gozon/orders/internal/live"
 	"gozon/orders/internal/order"
-	"gozon/shared/idempotency"
-	"gozon/shared/money"
-	"gozon/shared/problem"
-	"gozon/shared/request"
+	"gozon/shared/contract/money"
+	"gozon/shared/delivery/idempotency"
 	"gozon/shared/service"
+	"gozon/shared/web/problem"
+	"gozon/shared/web/request"
 )
 
 // answerWithin bounds a request; it is below the gateway's own bound, so that the client

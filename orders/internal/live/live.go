@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gozon/orders/internal/order"
-	"gozon/shared/batch"
+	"gozon/shared/delivery/batch"
 )
 
 const (

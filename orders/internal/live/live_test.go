@@ -20,10 +20,10 @@ import (
 	"gozon/orders/internal/order"
 	"gozon/orders/internal/postgres"
 	"gozon/orders/migrations"
-	"gozon/shared/containertest"
-	"gozon/shared/databasetest"
-	"gozon/shared/idempotency"
-	"gozon/shared/servicetest"
+	"gozon/shared/delivery/idempotency"
+	"gozon/shared/test/containertest"
+	"gozon/shared/test/databasetest"
+	"gozon/shared/test/servicetest"
 )
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }

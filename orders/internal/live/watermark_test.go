@@ -9,7 +9,7 @@ import (
 
 	"gozon/orders/internal/live"
 	"gozon/orders/internal/order"
-	"gozon/shared/servicetest"
+	"gozon/shared/test/servicetest"
 )
 
 // remembered is how many delivered changes the hub remembers.

@@ -12,9 +12,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gozon/orders/internal/order"
-	"gozon/shared/broker"
-	"gozon/shared/database"
-	"gozon/shared/events"
+	"gozon/shared/contract/events"
+	"gozon/shared/delivery/broker"
+	"gozon/shared/delivery/database"
 )
 
 // NewHandler handles batches of payment results and registers its metrics.

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gozon/orders/internal/order"
-	"gozon/shared/events"
-	"gozon/shared/eventstest"
+	"gozon/shared/contract/events"
+	"gozon/shared/test/eventstest"
 )
 
 func TestOrderEventsAreTheirGoldens(t *testing.T) {

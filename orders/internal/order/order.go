@@ -19,8 +19,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"gozon/shared/events"
-	"gozon/shared/money"
+	"gozon/shared/contract/events"
+	"gozon/shared/contract/money"
 )
 
 // RuleError is an error of the domain's rules: another attempt fails the same way. The

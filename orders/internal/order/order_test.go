@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"gozon/shared/events"
+	"gozon/shared/contract/events"
 )
 
 var at = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

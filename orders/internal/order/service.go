@@ -8,8 +8,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"gozon/shared/events"
-	"gozon/shared/idempotency"
+	"gozon/shared/contract/events"
+	"gozon/shared/delivery/idempotency"
 )
 
 // Store keeps orders. Its reads see what was committed; every change is made in InTx.

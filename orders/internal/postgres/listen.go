@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"gozon/orders/internal/order"
-	"gozon/shared/database"
+	"gozon/shared/delivery/database"
 )
 
 // Channel is the PostgreSQL channel on which every change of an order is told, in the

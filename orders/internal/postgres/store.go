@@ -15,10 +15,10 @@ import (
 	"gorm.io/gorm"
 
 	"gozon/orders/internal/order"
-	"gozon/shared/database"
+	"gozon/shared/contract/money"
+	"gozon/shared/delivery/database"
 	"gozon/shared/inbox"
 	"gozon/shared/keystore"
-	"gozon/shared/money"
 	"gozon/shared/outbox"
 )
 

@@ -7,11 +7,11 @@ import (
 
 	"gozon/orders/internal/postgres"
 	"gozon/orders/migrations"
-	"gozon/shared/containertest"
-	"gozon/shared/databasetest"
-	"gozon/shared/inboxtest"
-	"gozon/shared/keystoretest"
-	"gozon/shared/outboxtest"
+	"gozon/shared/test/containertest"
+	"gozon/shared/test/databasetest"
+	"gozon/shared/test/inboxtest"
+	"gozon/shared/test/keystoretest"
+	"gozon/shared/test/outboxtest"
 )
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }

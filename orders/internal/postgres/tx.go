@@ -8,9 +8,9 @@ import (
 	"github.com/google/uuid"
 
 	"gozon/orders/internal/order"
-	"gozon/shared/database"
-	"gozon/shared/events"
-	"gozon/shared/idempotency"
+	"gozon/shared/contract/events"
+	"gozon/shared/delivery/database"
+	"gozon/shared/delivery/idempotency"
 )
 
 // tx implements order.Tx. Sets travel as arrays: one statement, one text and so

@@ -14,11 +14,11 @@ import (
 	"github.com/google/uuid"
 
 	"gozon/payments/internal/payment"
-	"gozon/shared/idempotency"
-	"gozon/shared/money"
-	"gozon/shared/problem"
-	"gozon/shared/request"
+	"gozon/shared/contract/money"
+	"gozon/shared/delivery/idempotency"
 	"gozon/shared/service"
+	"gozon/shared/web/problem"
+	"gozon/shared/web/request"
 )
 
 // answerWithin bounds a request; it is below the gateway's own bound, so that the client

@@ -12,10 +12,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gozon/payments/internal/payment"
-	"gozon/shared/broker"
-	"gozon/shared/database"
-	"gozon/shared/events"
-	"gozon/shared/money"
+	"gozon/shared/contract/events"
+	"gozon/shared/contract/money"
+	"gozon/shared/delivery/broker"
+	"gozon/shared/delivery/database"
 )
 
 // NewHandler handles batches of orders and registers its metrics.

@@ -7,8 +7,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"gozon/shared/events"
-	"gozon/shared/eventstest"
+	"gozon/shared/contract/events"
+	"gozon/shared/test/eventstest"
 )
 
 // Every revision, because an old replica of orders may send it still, and because

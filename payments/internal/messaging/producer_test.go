@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gozon/payments/internal/payment"
-	"gozon/shared/events"
-	"gozon/shared/eventstest"
+	"gozon/shared/contract/events"
+	"gozon/shared/test/eventstest"
 )
 
 func TestResultsAreTheirGoldens(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"gozon/shared/events"
+	"gozon/shared/contract/events"
 )
 
 // Outcome is what an order's message did.

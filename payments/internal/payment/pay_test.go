@@ -9,8 +9,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"gozon/shared/events"
-	"gozon/shared/money"
+	"gozon/shared/contract/events"
+	"gozon/shared/contract/money"
 )
 
 // world is what the store would hold: sets of messages are decided on it.

@@ -7,8 +7,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"gozon/shared/events"
-	"gozon/shared/money"
+	"gozon/shared/contract/events"
+	"gozon/shared/contract/money"
 )
 
 var at = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

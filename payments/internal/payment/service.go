@@ -7,9 +7,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"gozon/shared/events"
-	"gozon/shared/idempotency"
-	"gozon/shared/money"
+	"gozon/shared/contract/events"
+	"gozon/shared/contract/money"
+	"gozon/shared/delivery/idempotency"
 )
 
 // Store keeps accounts, payments and entries. Its reads see what was committed;

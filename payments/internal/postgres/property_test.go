@@ -12,9 +12,9 @@ import (
 	"gozon/payments/internal/payment"
 	"gozon/payments/internal/postgres"
 	"gozon/payments/migrations"
-	"gozon/shared/databasetest"
-	"gozon/shared/idempotency"
-	"gozon/shared/money"
+	"gozon/shared/contract/money"
+	"gozon/shared/delivery/idempotency"
+	"gozon/shared/test/databasetest"
 )
 
 // Whatever comes in whatever order, in whatever batches, however often, and whatever

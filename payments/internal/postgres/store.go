@@ -12,10 +12,10 @@ import (
 	"gorm.io/gorm"
 
 	"gozon/payments/internal/payment"
-	"gozon/shared/database"
+	"gozon/shared/contract/money"
+	"gozon/shared/delivery/database"
 	"gozon/shared/inbox"
 	"gozon/shared/keystore"
-	"gozon/shared/money"
 	"gozon/shared/outbox"
 )
 

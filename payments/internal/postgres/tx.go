@@ -9,10 +9,10 @@ import (
 	"github.com/google/uuid"
 
 	"gozon/payments/internal/payment"
-	"gozon/shared/database"
-	"gozon/shared/events"
-	"gozon/shared/idempotency"
-	"gozon/shared/money"
+	"gozon/shared/contract/events"
+	"gozon/shared/contract/money"
+	"gozon/shared/delivery/database"
+	"gozon/shared/delivery/idempotency"
 )
 
 // tx implements payment.Tx. Sets travel as arrays: one statement, one text and so

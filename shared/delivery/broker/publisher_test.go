@@ -1,0 +1,133 @@
+package broker_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"gozon/shared/contract/events"
+	"gozon/shared/delivery/broker"
+	"gozon/shared/test/brokertest"
+	"gozon/shared/test/servicetest"
+)
+
+// publisher is a running publisher and its log.
+type publisher struct {
+	*broker.Publisher
+
+	mu  sync.Mutex
+	log bytes.Buffer
+}
+
+func publish(t *testing.T, b *brokertest.Broker) *publisher {
+	t.Helper()
+	p := &publisher{}
+	p.Publisher = broker.NewPublisher(b.URL(), "publisher", slog.New(slog.NewTextHandler(p, nil)))
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-done)
+		if t.Failed() {
+			t.Log(p.logged())
+		}
+	})
+	p.ready(t)
+	return p
+}
+
+func (p *publisher) ready(t *testing.T) {
+	t.Helper()
+	servicetest.Eventually(t, func() bool { return p.Ready(t.Context()) == nil }, "the publisher is ready")
+}
+
+func (p *publisher) Write(line []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.Write(line)
+}
+
+func (p *publisher) logged() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+// within publishes with a deadline.
+func (p *publisher) within(t *testing.T, d time.Duration, messages ...events.Envelope) []error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	return p.Publish(ctx, messages)
+}
+
+func envelope(id, eventType string) events.Envelope {
+	return events.Envelope{SpecVersion: "1.0", ID: id, Source: "/test", Type: eventType, Time: time.Now(), Data: json.RawMessage("{}")}
+}
+
+// The broker acks a message that it returned. It is not confirmed all the same.
+func TestReturnedMessageIsNotConfirmed(t *testing.T) {
+	t.Parallel()
+	b := brokertest.New(t)
+	p := publish(t, b)
+	require.Equal(t, []error{nil}, p.within(t, servicetest.Patience, envelope("0", "order.created.v1")))
+	ch := b.Channel(t)
+	for _, queue := range []string{broker.OrdersQueue, broker.Unrouted} {
+		_, err := ch.QueueDelete(queue, false, false, false)
+		require.NoError(t, err)
+	}
+	var batch []events.Envelope
+	for range 150 {
+		batch = append(batch, envelope("order", "order.created.v1"), envelope("payment", "payment.failed.v1"))
+	}
+	for i, err := range p.within(t, servicetest.Patience, batch...) {
+		if i%2 == 0 {
+			require.ErrorIs(t, err, broker.ErrReturned)
+		} else {
+			require.NoError(t, err, "its neighbour is confirmed")
+		}
+	}
+	servicetest.Eventually(t, func() bool { return p.within(t, servicetest.Patience, envelope("1", "order.created.v1"))[0] == nil }, "the topology is declared again")
+	require.Equal(t, "1", b.Get(t, broker.OrdersQueue).MessageId)
+}
+
+// Of a batch, those whose queue is slow are not confirmed by the deadline. The others
+// are, wherever they are in the batch, and the session goes on.
+func TestSlowQueueDoesNotSpoilTheBatchNorTheSession(t *testing.T) {
+	t.Parallel()
+	b := brokertest.New(t)
+	p := publish(t, b)
+	require.Equal(t, []error{nil}, p.within(t, servicetest.Patience, envelope("first", "payment.failed.v1"))) // the channel knows the queue
+	resume := b.Suspend(t, broker.PaymentsQueue)
+	batch := []events.Envelope{envelope("slow", "payment.failed.v1")}
+	for range 50 {
+		batch = append(batch, envelope("order", "order.created.v1"))
+	}
+	errs := p.within(t, 10*time.Second, batch...)
+	require.ErrorIs(t, errs[0], context.DeadlineExceeded)
+	require.Equal(t, make([]error, len(batch)-1), errs[1:])
+	resume()
+	require.Equal(t, []error{nil}, p.within(t, servicetest.Patience, envelope("slow", "payment.failed.v1")))
+	require.Empty(t, p.logged(), "the session ended")
+}
+
+func TestSessionInWhichNothingIsConfirmedIsReplaced(t *testing.T) {
+	t.Parallel()
+	b := brokertest.New(t)
+	p := publish(t, b)
+	resume := b.Suspend(t, broker.PaymentsQueue)
+	errs := p.within(t, time.Second, envelope("slow", "payment.failed.v1"))
+	require.ErrorIs(t, errs[0], context.DeadlineExceeded)
+	servicetest.Eventually(t, func() bool { return strings.Contains(p.logged(), "reconnecting") }, "the session ends")
+	resume()
+	p.ready(t)
+	require.Equal(t, []error{nil}, p.within(t, servicetest.Patience, envelope("slow", "payment.failed.v1")))
+}

@@ -1,0 +1,180 @@
+package database
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"iter"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm/schema"
+)
+
+// Table reads and writes sets of rows of a table whose columns are listed once, in the
+// GORM model R. A set is sent as one array per column, so a statement has the same text,
+// and with it one cached plan, whatever the size of the set.
+//
+// It follows GORM's tags: rows are matched by the primary key, `->` marks a column as
+// read-only, and `<-:create` one that updates leave alone.
+type Table[R schema.Tabler] struct {
+	name     string
+	columns  []column
+	inserted []column // columns that Insert writes
+	updated  []column // the primary key, then the columns that Update writes
+	keys     int      // columns in the primary key
+}
+
+type column struct {
+	name, kind string // kind is the PostgreSQL type
+	index      []int  // of the field in R
+	goType     reflect.Type
+}
+
+// Set assigns an SQL expression to a column that is read-only in the model.
+type Set struct{ Column, Expression string }
+
+// kinds are the PostgreSQL types of a model's fields. A pointer is a nullable column.
+var kinds = map[reflect.Type]string{
+	reflect.TypeFor[uuid.UUID](): "uuid", reflect.TypeFor[int64](): "bigint",
+	reflect.TypeFor[string](): "text", reflect.TypeFor[time.Time](): "timestamptz",
+}
+
+// NewTable describes the table of R. It panics if a field of R has a type that it does
+// not support, which the first test of the table reveals.
+func NewTable[R schema.Tabler]() *Table[R] {
+	var row R
+	model, err := schema.Parse(row, &sync.Map{}, schema.NamingStrategy{})
+	if err != nil {
+		panic(fmt.Errorf("model of %s: %w", row.TableName(), err))
+	}
+	t := &Table[R]{name: row.TableName()}
+	var assigned []column
+	for _, f := range model.Fields {
+		base := f.FieldType
+		if base.Kind() == reflect.Pointer {
+			base = base.Elem()
+		}
+		kind, ok := kinds[base]
+		if !ok {
+			panic(fmt.Errorf("model of %s: unsupported type %s of %s", t.name, f.FieldType, f.Name))
+		}
+		c := column{name: f.DBName, kind: kind, index: f.StructField.Index, goType: f.FieldType}
+		t.columns = append(t.columns, c)
+		if f.Creatable {
+			t.inserted = append(t.inserted, c)
+		}
+		switch {
+		case f.PrimaryKey:
+			t.updated = append(t.updated, c)
+			t.keys++
+		case f.Updatable:
+			assigned = append(assigned, c)
+		}
+	}
+	t.updated = append(t.updated, assigned...)
+	return t
+}
+
+// InsertStatement is an INSERT of a set, whose arguments are [Table.InsertArgs]. The table
+// has the alias t, for a RETURNING clause.
+func (t *Table[R]) InsertStatement(sets ...Set) string {
+	columns, values := names(t.inserted, ""), names(t.inserted, "n.")
+	for _, s := range sets {
+		columns, values = columns+", "+s.Column, values+", "+s.Expression
+	}
+	return "INSERT INTO " + t.name + " AS t (" + columns + ") SELECT " + values + " FROM " + unnest(t.inserted)
+}
+
+// UpdateStatement is an UPDATE of a set, whose arguments are [Table.UpdateArgs]. The table
+// has the alias t, for a RETURNING clause.
+func (t *Table[R]) UpdateStatement(sets ...Set) string {
+	var assignments, matches []string
+	for i, c := range t.updated {
+		if i < t.keys {
+			matches = append(matches, "t."+c.name+" = n."+c.name)
+		} else {
+			assignments = append(assignments, c.name+" = n."+c.name)
+		}
+	}
+	for _, s := range sets {
+		assignments = append(assignments, s.Column+" = "+s.Expression)
+	}
+	return "UPDATE " + t.name + " AS t SET " + strings.Join(assignments, ", ") +
+		" FROM " + unnest(t.updated) + " WHERE " + strings.Join(matches, " AND ")
+}
+
+// InsertArgs are the arguments of [Table.InsertStatement].
+func (t *Table[R]) InsertArgs(rows []R) []any { return arrays(t.inserted, rows) }
+
+// UpdateArgs are the arguments of [Table.UpdateStatement].
+func (t *Table[R]) UpdateArgs(rows []R) []any { return arrays(t.updated, rows) }
+
+// Query reads the rows that a WHERE clause and what follows it select. It stops at the
+// first error.
+func (t *Table[R]) Query(ctx context.Context, conn Conn, where string, args ...any) iter.Seq2[R, error] {
+	return func(yield func(R, error) bool) {
+		var row R
+		fail := func(err error) { yield(row, fmt.Errorf("read %s: %w", t.name, err)) }
+		rows, err := conn.QueryContext(ctx, "SELECT "+names(t.columns, "")+" FROM "+t.name+" "+where, args...)
+		if err != nil {
+			fail(err)
+			return
+		}
+		defer rows.Close()
+		for rows.Next() {
+			if err := t.scan(rows, &row); err != nil {
+				fail(err)
+				return
+			}
+			if !yield(row, nil) {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			fail(err)
+		}
+	}
+}
+
+func (t *Table[R]) scan(rows *sql.Rows, row *R) error {
+	into, fields := make([]any, len(t.columns)), reflect.ValueOf(row).Elem()
+	fields.SetZero()
+	for i, c := range t.columns {
+		into[i] = fields.FieldByIndex(c.index).Addr().Interface()
+	}
+	return rows.Scan(into...)
+}
+
+func names(columns []column, prefix string) string {
+	all := make([]string, len(columns))
+	for i, c := range columns {
+		all[i] = prefix + c.name
+	}
+	return strings.Join(all, ", ")
+}
+
+// unnest makes the rows n of one array parameter per column.
+func unnest(columns []column) string {
+	params := make([]string, len(columns))
+	for i, c := range columns {
+		params[i] = "$" + strconv.Itoa(i+1) + "::" + c.kind + "[]"
+	}
+	return "unnest(" + strings.Join(params, ", ") + ") AS n (" + names(columns, "") + ")"
+}
+
+func arrays[R any](columns []column, rows []R) []any {
+	all, values := make([]any, len(columns)), reflect.ValueOf(rows)
+	for i, c := range columns {
+		array := reflect.MakeSlice(reflect.SliceOf(c.goType), len(rows), len(rows))
+		for j := range rows {
+			array.Index(j).Set(values.Index(j).FieldByIndex(c.index))
+		}
+		all[i] = array.Interface()
+	}
+	return all
+}

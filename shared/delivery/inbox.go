@@ -1,0 +1,70 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// InboxRetention is how long a message id is remembered. A message that is redelivered
+// later than that is recognized by the business key of its effect.
+const InboxRetention = 7 * 24 * time.Hour
+
+// inbox has the statements of the inbox table.
+type inbox struct{ claim, prune string }
+
+func newInbox(schema string) inbox {
+	table := schema + ".inbox"
+	return inbox{
+		claim: `INSERT INTO ` + table + ` (message_id)
+			SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING RETURNING message_id`,
+		prune: `DELETE FROM ` + table + ` WHERE message_id IN
+			(SELECT message_id FROM ` + table + ` WHERE message_id < $1 ORDER BY message_id LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+	}
+}
+
+// Claim returns those of ids that no committed transaction has claimed; they are claimed
+// once this one commits. It waits for a transaction that is claiming the same id.
+func (t *Tx) Claim(ctx context.Context, ids ...uuid.UUID) (map[uuid.UUID]bool, error) {
+	// Every claim locks ids in the same order, so that two of them never deadlock.
+	sorted := slices.Clone(ids)
+	slices.SortFunc(sorted, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
+	rows, err := t.QueryContext(ctx, t.store.inbox.claim, slices.Compact(sorted))
+	if err != nil {
+		return nil, fmt.Errorf("inbox claim: %w", err)
+	}
+	defer rows.Close()
+	fresh := make(map[uuid.UUID]bool, len(ids))
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, fmt.Errorf("inbox claim: %w", err)
+		}
+		fresh[id] = true
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("inbox claim: %w", err)
+	}
+	return fresh, nil
+}
+
+// PruneInbox deletes at most limit ids of messages created before t and returns how many
+// there were. A message id is a UUIDv7, which contains its creation time, so the primary
+// key is the only index that this needs.
+func (s *Store) PruneInbox(ctx context.Context, t time.Time, limit int) (int64, error) {
+	return prune(ctx, s.pool, s.inbox.prune, firstIDAt(t), limit)
+}
+
+// firstIDAt is the smallest UUIDv7 of the millisecond of t (RFC 9562, section 5.7).
+func firstIDAt(t time.Time) uuid.UUID {
+	var id uuid.UUID
+	ms := uint64(t.UnixMilli())
+	for i := range 6 {
+		id[i] = byte(ms >> (40 - 8*i) & 0xff)
+	}
+	id[6] = 0x70
+	return id
+}

@@ -1,0 +1,98 @@
+package delivery
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gozon/shared/contract/events"
+	"gozon/shared/delivery/database"
+)
+
+// outbox has the statements of the outbox table.
+type outbox struct {
+	source                             string
+	insert, claim, remove, depthAndAge string
+}
+
+func newOutbox(schema string) outbox {
+	table := schema + ".outbox"
+	return outbox{
+		source: "gozon/" + schema,
+		insert: `INSERT INTO ` + table + ` (id, type, subject, data, created_at)
+			SELECT id, type, subject, data::json, $5 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS e (id, type, subject, data)`,
+		claim: `SELECT id, type, subject, data, traceparent, created_at FROM ` + table + `
+			ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED`,
+		remove:      `DELETE FROM ` + table + ` WHERE id = ANY($1::uuid[])`,
+		depthAndAge: `SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM ` + table,
+	}
+}
+
+// Emit writes events to the outbox; the relay publishes them after the commit. Each gets
+// a new UUIDv7 as its message id.
+func (t *Tx) Emit(ctx context.Context, evs ...events.Event) error {
+	if len(evs) == 0 {
+		return nil
+	}
+	ids := make([]uuid.UUID, len(evs))
+	types, subjects, data := make([]string, len(evs)), make([]string, len(evs)), make([]string, len(evs))
+	for i, e := range evs {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return fmt.Errorf("emit: %w", err)
+		}
+		b, err := json.Marshal(e)
+		if err != nil {
+			return fmt.Errorf("emit: %w", err)
+		}
+		ids[i], types[i], subjects[i], data[i] = id, e.EventType(), e.EventSubject(), string(b)
+	}
+	if _, err := t.ExecContext(ctx, t.store.outbox.insert, ids, types, subjects, data, time.Now()); err != nil {
+		return fmt.Errorf("emit: %w", err)
+	}
+	t.emitted = true
+	return nil
+}
+
+// claimed locks at most limit of the oldest rows that no other transaction has locked.
+func (o outbox) claimed(ctx context.Context, tx database.Conn, limit int) ([]events.Envelope, error) {
+	rows, err := tx.QueryContext(ctx, o.claim, limit)
+	if err != nil {
+		return nil, fmt.Errorf("outbox claim: %w", err)
+	}
+	defer rows.Close()
+	var found []events.Envelope
+	for rows.Next() {
+		e := events.Envelope{SpecVersion: "1.0", Source: o.source, DataContentType: "application/json"}
+		var trace *string
+		if err := rows.Scan(&e.ID, &e.Type, &e.Subject, (*[]byte)(&e.Data), &trace, &e.Time); err != nil {
+			return nil, fmt.Errorf("outbox claim: %w", err)
+		}
+		if trace != nil {
+			e.TraceParent = *trace
+		}
+		e.Time = e.Time.UTC()
+		found = append(found, e)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("outbox claim: %w", err)
+	}
+	return found, nil
+}
+
+func (o outbox) delete(ctx context.Context, tx database.Conn, ids []string) error {
+	parsed := make([]uuid.UUID, len(ids))
+	for i, id := range ids {
+		var err error
+		if parsed[i], err = uuid.Parse(id); err != nil {
+			return fmt.Errorf("outbox delete: %w", err)
+		}
+	}
+	if _, err := tx.ExecContext(ctx, o.remove, parsed); err != nil {
+		return fmt.Errorf("outbox delete: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package delivery
+
+import (
+	"context"
+	"database/sql"
+
+	"gorm.io/gorm"
+
+	"gozon/shared/delivery/database"
+)
+
+// Store runs the transactions of one service on its own schema. A service's store embeds
+// it. It is safe for concurrent use.
+type Store struct {
+	// DB is for reads outside of a transaction.
+	DB *gorm.DB
+
+	pool    *sql.DB
+	inbox   inbox
+	outbox  outbox
+	keys    keys
+	emitted chan struct{} // wakes the relay
+}
+
+// NewStore uses the tables in the given schema. The events that it emits have the
+// CloudEvents source "gozon/<schema>".
+func NewStore(pool *sql.DB, db *gorm.DB, schema string) *Store {
+	return &Store{
+		DB: db, pool: pool,
+		inbox: newInbox(schema), outbox: newOutbox(schema), keys: newKeys(schema),
+		emitted: make(chan struct{}, 1),
+	}
+}
+
+// Tx is a transaction of a [Store]. It is for one goroutine.
+type Tx struct {
+	database.Conn
+	store   *Store
+	emitted bool
+}
+
+// InTx runs fn in a transaction and commits it, or rolls it back when fn fails or panics.
+// See [database.Begin] and [database.Commit] for its errors. After a commit that wrote
+// events it wakes the relay.
+func (s *Store) InTx(ctx context.Context, fn func(*Tx) error) error {
+	conn, err := database.Begin(ctx, s.pool)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Rollback() }() // a no-op after the commit
+	tx := &Tx{Conn: conn, store: s}
+	if err := fn(tx); err != nil {
+		return err
+	}
+	if err := database.Commit(conn); err != nil {
+		return err
+	}
+	if tx.emitted {
+		s.wakeRelay()
+	}
+	return nil
+}
+
+// wakeRelay never blocks.
+func (s *Store) wakeRelay() {
+	select {
+	case s.emitted <- struct{}{}:
+	default: // a wake-up is pending already
+	}
+}

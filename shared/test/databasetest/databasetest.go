@@ -1,0 +1,102 @@
+// Package databasetest gives tests a real PostgreSQL, with the roles and schemas
+// of the shop's own database, and a database of its own for each test.
+package databasetest
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/go-connections/nat"
+	"github.com/google/uuid"
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver of the wait and of the administrator
+	"github.com/stretchr/testify/require"
+	"github.com/testcontainers/testcontainers-go"
+	"github.com/testcontainers/testcontainers-go/wait"
+	"gorm.io/gorm"
+
+	"gozon/shared/delivery/database"
+	"gozon/shared/test/containertest"
+)
+
+const (
+	admin    = "gozon"
+	port     = 5432
+	template = "gozon"
+)
+
+var shared = containertest.NewShared(start)
+
+func start() (*containertest.Container, error) {
+	_, here, _, _ := runtime.Caller(0)
+	roles := filepath.Join(filepath.Dir(here), "..", "..", "..", "deploy", "postgres", "10-roles.sh")
+	return containertest.Run(testcontainers.ContainerRequest{
+		Image: containertest.Image("POSTGRES_IMAGE", "postgres:17"),
+		// Durable, unlike most test databases: some tests kill it.
+		Cmd: []string{"postgres", "-c", "max_connections=300"},
+		Env: map[string]string{"POSTGRES_USER": admin, "POSTGRES_PASSWORD": admin, "POSTGRES_DB": template},
+		Files: []testcontainers.ContainerFile{{
+			HostFilePath: roles, ContainerFilePath: "/docker-entrypoint-initdb.d/10-roles.sh", FileMode: 0o755,
+		}},
+		WaitingFor: wait.ForSQL("5432/tcp", "pgx", func(host string, p nat.Port) string {
+			return fmt.Sprintf("postgres://%s:%s@%s:%s/%s?sslmode=disable", admin, admin, host, p.Port(), template)
+		}),
+	}, port)
+}
+
+// Database is a database with the shop's roles and schemas.
+type Database struct {
+	name   string
+	server *containertest.Container
+}
+
+// New makes an empty database in the container that the package shares.
+func New(t testing.TB) *Database {
+	t.Helper()
+	return create(t, shared.Get(t))
+}
+
+// Own makes a database in a container of its own, for a test that kills it.
+func Own(t testing.TB) (*Database, *containertest.Container) {
+	t.Helper()
+	c := containertest.Own(t, start)
+	return create(t, c), c
+}
+
+func create(t testing.TB, c *containertest.Container) *Database {
+	t.Helper()
+	d := &Database{name: "t_" + strings.ReplaceAll(uuid.NewString(), "-", ""), server: c}
+	db, err := sql.Open("pgx", url(c, admin, "postgres"))
+	require.NoError(t, err)
+	defer db.Close()
+	_, err = db.ExecContext(t.Context(), "CREATE DATABASE "+d.name+" TEMPLATE "+template)
+	require.NoError(t, err)
+	return d
+}
+
+func url(c *containertest.Container, role, database string) string {
+	return fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable", role, role, c.Addr, database)
+}
+
+// URL is the address of the database for a role: orders, payments, or gozon, the administrator.
+func (d *Database) URL(role string) string { return url(d.server, role, d.name) }
+
+// Open returns a pool of the role's, with its schema migrated.
+func (d *Database) Open(t testing.TB, role string, migrations fs.FS) (*sql.DB, *gorm.DB) {
+	t.Helper()
+	cfg := database.Config{URL: d.URL(role), MaxConns: 10}
+	pool, db, err := database.Open(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, pool.Close()) })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	require.NoError(t, database.Migrate(ctx, cfg, role, migrations, slog.New(slog.DiscardHandler)))
+	return pool, db
+}

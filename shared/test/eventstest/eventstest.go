@@ -1,0 +1,72 @@
+// Package eventstest gives tests the goldens of the events: what each type looks
+// like on the wire, today and in every revision before.
+package eventstest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"gozon/shared/contract/events"
+)
+
+// Golden is one revision of a type of event.
+type Golden struct {
+	events.Envelope
+	Name string // type/revision
+	Body []byte
+}
+
+// Types are the types of events that have goldens.
+func Types(t testing.TB) []string {
+	t.Helper()
+	files, err := fs.Glob(testdata(t), "*/1.json")
+	require.NoError(t, err)
+	types := make([]string, len(files))
+	for i, file := range files {
+		types[i] = path.Dir(file)
+	}
+	return types
+}
+
+// Goldens are the revisions of a type, oldest first. The last is what is sent today.
+func Goldens(t testing.TB, eventType string) []Golden {
+	t.Helper()
+	var goldens []Golden
+	for {
+		name := fmt.Sprintf("%s/%d", eventType, len(goldens)+1)
+		body, err := fs.ReadFile(testdata(t), name+".json")
+		if errors.Is(err, fs.ErrNotExist) {
+			require.NotEmpty(t, goldens, eventType)
+			return goldens
+		}
+		require.NoError(t, err)
+		e, err := events.Parse(body)
+		require.NoError(t, err, name)
+		require.Equal(t, eventType, e.Type, name)
+		goldens = append(goldens, Golden{Envelope: e, Name: name, Body: body})
+	}
+}
+
+// Newest is the last of [Goldens].
+func Newest(t testing.TB, eventType string) Golden {
+	t.Helper()
+	goldens := Goldens(t, eventType)
+	return goldens[len(goldens)-1]
+}
+
+// testdata is that of the package events, found from here because the tests of
+// other modules read it too.
+func testdata(t testing.TB) fs.FS {
+	t.Helper()
+	_, here, _, ok := runtime.Caller(0)
+	require.True(t, ok)
+	return os.DirFS(filepath.Join(filepath.Dir(here), "..", "..", "contract", "events", "testdata"))
+}

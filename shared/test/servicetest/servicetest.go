@@ -1,0 +1,215 @@
+// Package servicetest runs a whole service as its main does, beside a test's own
+// database and virtual host.
+package servicetest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"gozon/shared/service"
+	"gozon/shared/test/contracttest"
+)
+
+// Service is a running service.
+type Service struct {
+	URL     string // of its API
+	Metrics string // of /metrics
+	ended   <-chan struct{}
+	stop    func() (exit int)
+	t       testing.TB
+}
+
+// Start runs p with the given DATABASE_URL and AMQP_URL, and with more settings (names
+// and values in turn), until the test or Stop ends it. It returns at once; see
+// Service.Ready.
+func Start(t testing.TB, p service.Program, databaseURL, amqpURL string, settings ...string) *Service {
+	t.Helper()
+	api, metrics := listen(t), listen(t)
+	environ := map[string]string{
+		"HTTP_ADDR": api.Addr().String(), "METRICS_ADDR": metrics.Addr().String(),
+		"DATABASE_URL": databaseURL, "AMQP_URL": amqpURL, "DRAIN_TIMEOUT": "30s",
+	}
+	for i := 0; i < len(settings); i += 2 {
+		environ[settings[i]] = settings[i+1]
+	}
+	// The service is given listeners that are open already. If it were given the number of
+	// a port that was free a moment ago, another process could take that port first.
+	p.Frame.ListenFunc = func(_ context.Context, addr string) (net.Listener, error) {
+		for _, l := range []net.Listener{api, metrics} {
+			if l.Addr().String() == addr {
+				return l, nil
+			}
+		}
+		return nil, fmt.Errorf("listen: %s is none of the test's", addr)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var log lockedBuffer
+	ended := make(chan struct{})
+	exit := 0
+	go func() {
+		defer close(ended)
+		exit = p.Run(ctx, nil, environ, &log)
+		// A service that failed early has not closed them, and clients would wait for an answer.
+		_, _ = api.Close(), metrics.Close()
+	}()
+	s := &Service{
+		URL: "http://" + api.Addr().String(), Metrics: "http://" + metrics.Addr().String() + "/metrics", ended: ended, t: t,
+		stop: func() int { cancel(); <-ended; return exit },
+	}
+	t.Cleanup(func() {
+		assert.Zero(t, s.stop(), "the service did not stop cleanly")
+		if t.Failed() {
+			t.Log(log.String())
+		}
+	})
+	return s
+}
+
+// Stop ends the service as SIGTERM would, and requires that it ends cleanly.
+func (s *Service) Stop() {
+	s.t.Helper()
+	require.Zero(s.t, s.stop(), "the service did not stop cleanly")
+}
+
+// Ready waits until the service misses nothing.
+func (s *Service) Ready(t testing.TB) *Service {
+	t.Helper()
+	s.waitFor(t, `"ready"`)
+	return s
+}
+
+// Degraded waits until the service runs without its broker.
+func (s *Service) Degraded(t testing.TB) *Service {
+	t.Helper()
+	s.waitFor(t, `"degraded"`)
+	return s
+}
+
+func (s *Service) waitFor(t testing.TB, status string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), Patience) // its listener may be open before it answers
+	defer cancel()
+	Eventually(t, func() bool {
+		a, err := s.Do(ctx, http.MethodGet, "/readyz", "")
+		if err == nil && strings.Contains(a.Body, status) {
+			return true
+		}
+		select {
+		case <-s.ended:
+			require.Fail(t, "the service has ended")
+		default:
+		}
+		return false
+	}, "the service is not %s", status)
+}
+
+// Answer is what a service answered.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// Send sends a request, with a JSON body when body is not empty, and with the given
+// header: names and values in turn. The answer must be as the API's contract says.
+func (s *Service) Send(t testing.TB, method, path, body string, header ...string) Answer {
+	t.Helper()
+	a, err := s.Do(t.Context(), method, path, body, header...)
+	require.NoError(t, err)
+	return a
+}
+
+// Call sends a request like Send and returns the status and the body of the answer.
+func (s *Service) Call(t testing.TB, method, path, body string) (int, string) {
+	t.Helper()
+	a := s.Send(t, method, path, body)
+	return a.Status, a.Body
+}
+
+// Get decodes the answer of a GET, which must be 200, into v.
+func (s *Service) Get(t testing.TB, path string, v any) {
+	t.Helper()
+	status, body := s.Call(t, http.MethodGet, path, "")
+	require.Equal(t, http.StatusOK, status, body)
+	require.NoError(t, json.Unmarshal([]byte(body), v))
+}
+
+// Do is Send for goroutines other than the test's own, which must not end the test: it
+// returns what is wrong.
+func (s *Service) Do(ctx context.Context, method, path, body string, header ...string) (Answer, error) {
+	req, err := http.NewRequestWithContext(ctx, method, s.URL+path, strings.NewReader(body))
+	if err != nil {
+		return Answer{}, err
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req) // no redirect is followed
+	if err != nil {
+		return Answer{}, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return Answer{}, err
+	}
+	return Answer{resp.StatusCode, resp.Header, string(b)}, contracttest.Verify(req, []byte(body), resp, b)
+}
+
+// Metric is the value of the sample that is written as name in /metrics, labels included.
+func (s *Service) Metric(t testing.TB, name string) float64 {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.Metrics, http.NoBody)
+	require.NoError(t, err)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` (\S+)$`).FindSubmatch(body)
+	require.NotNil(t, m, "no %s in /metrics", name)
+	v, err := strconv.ParseFloat(string(m[1]), 64)
+	require.NoError(t, err)
+	return v
+}
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	l, err := service.Listen(t.Context(), "127.0.0.1:0")
+	require.NoError(t, err)
+	return l
+}
+
+// lockedBuffer is a log that is read while it may still be written.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
