@@ -1,6 +1,6 @@
-// Package order is the domain of the orders service: what an order is, how it
-// changes, and the use cases that place, settle and cancel orders. It knows neither
-// HTTP, nor SQL, nor the broker.
+// Package order is the domain of the orders service: orders, their life cycle, and the
+// use cases that place, settle and cancel them. It does not depend on HTTP, SQL or the
+// broker.
 //
 //	      succeeded            cancel                voided, refunded
 //	NEW ─────────────► PAID ─────────► CANCELLING ───────────────────► CANCELLED (cancelled_by_user)
@@ -8,10 +8,10 @@
 //	 │ └──────────────── cancel ──────────┘
 //	 └── failed ─────────────────────────────────────────────────────► CANCELLED (insufficient_funds | account_not_found | …)
 //
-// Payments decides how a cancellation ends: it voids a payment that was not charged,
-// and refunds one that was. While an order is CANCELLING, the result of the payment
-// that the cancellation raced with only adds to its timeline. CANCELLED is final, and
-// PAID is left only by a cancellation: whatever else comes later changes nothing.
+// Payments decides how a cancellation ends: it voids a payment that was not charged and
+// refunds one that was. While an order is CANCELLING, the decision about the payment that
+// raced with the cancellation only adds to the timeline. CANCELLED is final, and only a
+// cancellation leaves PAID: any other message changes nothing.
 package order
 
 import (
@@ -23,22 +23,24 @@ import (
 	"gozon/shared/contract/money"
 )
 
-// RuleError is an error of the domain's rules: another attempt fails the same way. The
-// edges tell it by its type, so no list of errors has to be kept.
+// RuleError is a violation of the domain's rules. A retry fails the same way.
 type RuleError string
 
 // Error implements error.
 func (e RuleError) Error() string { return string(e) }
 
+// Permanent reports true: a consumer dead-letters the message instead of retrying it.
+func (RuleError) Permanent() bool { return true }
+
 // Errors of the domain.
 var (
 	ErrNotFound       = RuleError("order not found")
 	ErrNotCancellable = RuleError("order was cancelled for another reason")
-	// ErrContradiction is about a payment result that cannot be true of its order.
-	ErrContradiction = RuleError("the payment result contradicts the order")
+	// ErrContradiction is a payment decision that is impossible for the state of its order.
+	ErrContradiction = RuleError("the payment decision contradicts the order")
 )
 
-// MaxItem is the length of an item's name, in characters.
+// MaxItem is the maximum length of an item's name, in characters.
 const MaxItem = 200
 
 // Status of an order.
@@ -52,14 +54,14 @@ const (
 	StatusCancelled  Status = "CANCELLED"
 )
 
-// CancelReason says why an order was cancelled: the reason of the failed payment, or
-// ReasonCancelledByUser.
+// CancelReason is why an order was cancelled: the reason of the failed payment, or
+// [ReasonCancelledByUser].
 type CancelReason string
 
 // ReasonCancelledByUser is the reason of an order that its user cancelled.
 const ReasonCancelledByUser CancelReason = "cancelled_by_user"
 
-// Draft is what a client asks for.
+// Draft is an order as a client requests it.
 type Draft struct {
 	UserID int64
 	Item   string
@@ -74,14 +76,13 @@ type Order struct {
 	Price        money.Amount
 	Status       Status
 	CancelReason CancelReason // set when cancelled
-	Version      int64        // 1, and one more with each change
+	Version      int64        // starts at 1 and increases by 1 with each change
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
 	Saga         Saga
-	ChangedIn    Watermark // at or above it lies the newest change, when it was read from the store
 }
 
-// Place makes the order that a draft asks for.
+// Place returns the new order that a draft requests.
 func (d Draft) Place(id uuid.UUID, at time.Time) Order {
 	return Order{
 		ID: id, UserID: d.UserID, Item: d.Item, Price: d.Price,
@@ -89,18 +90,19 @@ func (d Draft) Place(id uuid.UUID, at time.Time) Order {
 	}
 }
 
-// Created is the event that asks for the order's payment.
+// Created is the event that requests the order's payment.
 func (o Order) Created() events.OrderCreated {
 	return events.OrderCreated{OrderID: o.ID.String(), UserID: o.UserID, Amount: int64(o.Price)}
 }
 
-// CancelRequested is the event that asks for the end of the order's payment.
+// CancelRequested is the event that requests the cancellation of the order's payment.
 func (o Order) CancelRequested() events.OrderCancelRequested {
 	return events.OrderCancelRequested{OrderID: o.ID.String(), UserID: o.UserID, Amount: int64(o.Price)}
 }
 
-// Cancel begins the cancellation of an order, and says whether that changed it: one
-// that its user has cancelled before stays as it is. The error is ErrNotCancellable.
+// Cancel starts the cancellation of an order and reports whether that changed it: an
+// order that its user has already cancelled stays unchanged. The error is
+// [ErrNotCancellable].
 func (o *Order) Cancel(at time.Time) (changed bool, err error) {
 	switch o.Status {
 	case StatusNew, StatusPaid:

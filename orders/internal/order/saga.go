@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Saga has the times of an order's way through the services, zero where it did not
-// come past, or where that is not known. They travel in the events that are sent
-// anyway: the order is written no more often for them.
+// Saga has the times at which an order passed the steps of its saga. A time is zero if
+// the step was not taken or its time is unknown. The times arrive with the events that
+// change the order anyway, so they cost no extra writes.
 type Saga struct {
-	PublishedAt       time.Time // its event was handed to the broker
+	PublishedAt       time.Time // the relay handed the order's event to the broker
 	ChargedAt         time.Time
 	RefusedAt         time.Time
-	ConfirmedAt       time.Time // it became PAID
+	ConfirmedAt       time.Time // the order became PAID
 	CancelRequestedAt time.Time
 	RefundedAt        time.Time
 }
@@ -23,9 +23,9 @@ type Step struct {
 	At   time.Time
 }
 
-// Timeline tells the order's course so far. Times come from the clocks of several
-// machines, so what follows from what is told by the order of the steps; only where a
-// cancellation was requested among the steps of the payment is told by the times.
+// Timeline returns the steps of the order so far. The times come from the clocks of
+// several machines, so the steps are in causal order, not sorted by time. The exception is
+// a requested cancellation, which is placed among the payment's steps by its time.
 func (o Order) Timeline() []Step {
 	steps := []Step{{"placed", o.CreatedAt}}
 	add := func(name string, at time.Time) {
@@ -51,17 +51,18 @@ func (o Order) Timeline() []Step {
 	return steps
 }
 
-// learn takes over the times that s knows and o does not, and says whether there were any.
-func (o *Order) learn(s Saga) (learned bool) {
+// merge fills in the times that are unknown and set in s, and reports whether there were
+// any.
+func (o *Order) merge(s Saga) (changed bool) {
 	for _, t := range []struct {
 		known *time.Time
-		told  time.Time
+		new   time.Time
 	}{
 		{&o.Saga.PublishedAt, s.PublishedAt}, {&o.Saga.ChargedAt, s.ChargedAt}, {&o.Saga.RefusedAt, s.RefusedAt}, {&o.Saga.RefundedAt, s.RefundedAt},
 	} {
-		if t.known.IsZero() && !t.told.IsZero() {
-			*t.known, learned = t.told, true
+		if t.known.IsZero() && !t.new.IsZero() {
+			*t.known, changed = t.new, true
 		}
 	}
-	return learned
+	return changed
 }

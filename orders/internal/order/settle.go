@@ -6,90 +6,90 @@ import (
 	"github.com/google/uuid"
 )
 
-// Result is what payments says about an order's payment.
-type Result string
+// PaymentStatus is how payments decided about an order's payment.
+type PaymentStatus string
 
-// The results.
+// The payment statuses.
 const (
-	ResultSucceeded Result = "succeeded" // charged
-	ResultFailed    Result = "failed"    // refused: nothing moved
-	ResultVoided    Result = "voided"    // cancelled before it was charged: nothing moved
-	ResultRefunded  Result = "refunded"  // cancelled after it was charged: the money is back
+	PaymentSucceeded PaymentStatus = "succeeded" // charged
+	PaymentFailed    PaymentStatus = "failed"    // refused, nothing was charged
+	PaymentVoided    PaymentStatus = "voided"    // cancelled before it was charged
+	PaymentRefunded  PaymentStatus = "refunded"  // cancelled after it was charged, the money is back
 )
 
-// PaymentResult is a message of the payments service about an order.
-type PaymentResult struct {
+// PaymentDecision is a message from the payments service about an order.
+type PaymentDecision struct {
 	MessageID uuid.UUID
 	OrderID   uuid.UUID
-	Result    Result
+	Status    PaymentStatus
 	Reason    CancelReason // when failed
-	Saga      Saga         // the times that the message tells
+	Saga      Saga         // the times that the message contains
 }
 
-// Outcome is what a payment result did.
-type Outcome string
+// Effect is what a payment decision did to its order.
+type Effect string
 
-// The outcomes. Only OutcomeApplied and OutcomeNoted changed anything.
+// The effects. Only EffectApplied and EffectNoted change the order.
 const (
-	OutcomeApplied       Outcome = "applied"
-	OutcomeNoted         Outcome = "noted"         // the order is being cancelled: only its timeline grew
-	OutcomeDuplicate     Outcome = "duplicate"     // this message, or what it tells, was here before
-	OutcomeContradictory Outcome = "contradictory" // it cannot be true of the order as it is
+	EffectApplied       Effect = "applied"
+	EffectNoted         Effect = "noted"         // the order is being cancelled, only its timeline grew
+	EffectDuplicate     Effect = "duplicate"     // the message, or its content, was processed before
+	EffectContradictory Effect = "contradictory" // impossible for the state of the order
 )
 
-// Settle applies a payment result.
-func (o *Order) Settle(r PaymentResult, at time.Time) Outcome {
-	cancels := r.Result == ResultVoided || r.Result == ResultRefunded
-	charged := r.Result == ResultSucceeded || r.Result == ResultRefunded
+// Settle applies a payment decision.
+func (o *Order) Settle(d PaymentDecision, at time.Time) Effect {
+	cancels := d.Status == PaymentVoided || d.Status == PaymentRefunded
+	charged := d.Status == PaymentSucceeded || d.Status == PaymentRefunded
 	switch o.Status {
 	case StatusNew:
-		if cancels { // nobody asked for it
-			return OutcomeContradictory
+		if cancels { // no cancellation was requested
+			return EffectContradictory
 		}
-		o.learn(r.Saga)
+		o.merge(d.Saga)
 		if charged {
 			o.Saga.ConfirmedAt = at
 			o.change(StatusPaid, at)
 		} else {
-			o.CancelReason = r.Reason
+			o.CancelReason = d.Reason
 			o.change(StatusCancelled, at)
 		}
-		return OutcomeApplied
+		return EffectApplied
 	case StatusPaid:
-		if r.Result == ResultSucceeded {
-			return OutcomeDuplicate
+		if d.Status == PaymentSucceeded {
+			return EffectDuplicate
 		}
-		return OutcomeContradictory
+		return EffectContradictory
 	case StatusCancelling:
-		// The money that was taken must have come back, and only that.
+		// A charge must have been refunded, and only a charge can be refunded.
 		if o.wasCharged() && !charged || o.wasRefused() && charged {
-			return OutcomeContradictory
+			return EffectContradictory
 		}
-		learned := o.learn(r.Saga)
+		changed := o.merge(d.Saga)
 		switch {
 		case cancels:
 			o.CancelReason = ReasonCancelledByUser
 			o.change(StatusCancelled, at)
-			return OutcomeApplied
-		case learned:
+			return EffectApplied
+		case changed:
 			o.change(StatusCancelling, at)
-			return OutcomeNoted
+			return EffectNoted
 		default:
-			return OutcomeDuplicate
+			return EffectDuplicate
 		}
 	case StatusCancelled:
 	}
 	if o.CancelReason == ReasonCancelledByUser {
-		// What the cancellation raced with comes late: its end has told all of it.
+		// A late decision that the cancellation raced with: the final one covered it.
 		if charged == !o.Saga.RefundedAt.IsZero() {
-			return OutcomeDuplicate
+			return EffectDuplicate
 		}
-		return OutcomeContradictory
+		return EffectContradictory
 	}
-	if r.Result == ResultFailed && r.Reason == o.CancelReason {
-		return OutcomeDuplicate
+	if d.Status == PaymentFailed && d.Reason == o.CancelReason {
+		return EffectDuplicate
 	}
-	return OutcomeContradictory
+	return EffectContradictory
 }
 
 func (o *Order) wasCharged() bool { return !o.Saga.ChargedAt.IsZero() || !o.Saga.ConfirmedAt.IsZero() }

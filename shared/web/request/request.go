@@ -14,7 +14,6 @@ import (
 	"unicode/utf8"
 
 	"gozon/shared/contract/money"
-	"gozon/shared/delivery/idempotency"
 	"gozon/shared/web/problem"
 )
 
@@ -142,16 +141,6 @@ func (o *Object) Amount(name string, least money.Amount) money.Amount {
 
 // MaxKey is the length of an Idempotency-Key, in characters.
 const MaxKey = 255
-
-// Key is the idempotency key of a request of the user's for an operation, the zero Key
-// when it has none; what is all that it asks for. The error is a *problem.Problem, 400.
-func Key(r *http.Request, user int64, operation string, what any) (idempotency.Key, error) {
-	value, err := IdempotencyKey(r)
-	if err != nil {
-		return idempotency.Key{}, err
-	}
-	return idempotency.NewKey(user, operation, value, what)
-}
 
 // IdempotencyKey reads the Idempotency-Key header (draft-ietf-httpapi-idempotency-key-header):
 // an RFC 8941 string, `"abc"`, or the bare value that many clients send, abc, which is

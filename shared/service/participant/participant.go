@@ -1,0 +1,134 @@
+// Package participant is what every participant of the order saga is built from: a schema
+// with its migrations, the delivery tables with their relay and pruner, a consumer, and an
+// HTTP API. A service adds its own handlers, batchers and consumers.
+//
+//	HTTP ─► batcher ─► Store ─► outbox ─► relay ─► publisher ─► broker
+//	                     ▲
+//	broker ─► consumer ──┘
+package participant
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gozon/shared/delivery"
+	"gozon/shared/delivery/batch"
+	"gozon/shared/delivery/broker"
+	"gozon/shared/delivery/database"
+	"gozon/shared/service"
+)
+
+const (
+	batchMax     = 256 // items that share a commit
+	batchTimeout = 10 * time.Second
+)
+
+// Config is read from the environment; embed it in a service's configuration.
+type Config struct {
+	Service  service.Config
+	Database database.Config
+	Broker   broker.Config
+}
+
+// Validate reports all values that cannot work.
+func (c *Config) Validate() error {
+	return errors.Join(c.Service.Validate(), c.Database.Validate(), c.Broker.Validate())
+}
+
+func (c *Config) base() *Config { return c }
+
+// Configuration is a pointer to a struct that embeds [Config].
+type Configuration interface {
+	Validate() error
+	base() *Config
+}
+
+// Participant is a participant that is being wired.
+type Participant struct {
+	Name    string
+	Store   *delivery.Store
+	HTTP    *gin.Engine
+	Health  *service.Health
+	Metrics *prometheus.Registry
+	Log     *slog.Logger
+
+	broker broker.Config
+	parts  []service.Part
+}
+
+// Program is the command line of a participant. name is also the name of its schema. cfg
+// is filled from the environment before wire adds the service's own parts. The context of
+// wire is done when the program has to stop.
+func Program(name string, migrations fs.FS, cfg Configuration, wire func(*Participant)) service.Program {
+	c := cfg.base()
+	migrate := func(ctx context.Context, log *slog.Logger) error {
+		return database.Migrate(ctx, c.Database, name, migrations, log)
+	}
+	return service.Program{
+		Name: name, Config: cfg, Frame: &c.Service,
+		Serve: func(ctx context.Context, log *slog.Logger) error {
+			if err := migrate(ctx, log); err != nil {
+				return err
+			}
+			return serve(ctx, name, c, log, wire)
+		},
+		Commands: []service.Command{{Name: "migrate", Usage: "bring the database up to date and exit", Run: migrate}},
+	}
+}
+
+func serve(ctx context.Context, name string, c *Config, log *slog.Logger, wire func(*Participant)) error {
+	pool, db, err := database.Open(c.Database)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	api, metrics, err := c.Service.Listen(ctx)
+	if err != nil {
+		return err
+	}
+	reg, health := service.NewRegistry(), &service.Health{}
+	database.RegisterMetrics(reg, pool, name)
+	store := delivery.NewStore(pool, db, name)
+	publisher := broker.NewPublisher(c.Broker.AMQPURL, name+" publisher", log)
+	relay := store.NewRelay(publisher, log, reg)
+	p := &Participant{
+		Name: name, Store: store, HTTP: service.NewEngine(log, reg, health), Health: health, Metrics: reg, Log: log,
+		broker: c.Broker,
+	}
+	health.Add("database", service.Required, func(ctx context.Context) error { return database.Ready(ctx, pool) })
+	health.Add("broker publisher", service.Degrading, publisher.Ready)
+	p.Add("pruner", func(ctx context.Context) error { return store.RunPruner(ctx, log) })
+	p.Add("publisher", publisher.Run)
+	p.Add("relay", relay.Run)
+	wire(p)
+
+	parts := append([]service.Part{service.ServeMetrics(metrics, reg)}, p.parts...)
+	return service.Run(ctx, log, c.Service.DrainTimeout, append(parts, service.ServeHTTP(api, p.HTTP, health))...)
+}
+
+// Add adds a part. Parts stop in the reverse order of Add, after HTTP has stopped.
+func (p *Participant) Add(name string, run func(context.Context) error) {
+	p.parts = append(p.parts, service.Part{Name: name, Run: run})
+}
+
+// Consume adds the consumer of a queue.
+func (p *Participant) Consume(queue string, h broker.Handler) {
+	consumer := broker.NewConsumer(p.broker, p.Name+" consumer", queue, h, p.Log, p.Metrics)
+	p.Health.Add("broker consumer", service.Degrading, consumer.Ready)
+	p.Add("consumer", consumer.Run)
+}
+
+// Batch adds a batcher, whose concurrent callers share transactions.
+func Batch[I, O any](p *Participant, name string, do batch.Func[I, O]) *batch.Batcher[I, O] {
+	b := batch.New(batch.Options[I, O]{
+		Do: do, Faults: database.Faults(), Max: batchMax, Timeout: batchTimeout, Sizes: batch.NewSizes(p.Metrics, name),
+	})
+	p.Add(name, b.Run)
+	return b
+}

@@ -1,0 +1,114 @@
+// Package web is the HTTP edge that the services share: a handler returns an error, and
+// one wrapper bounds its time and turns the error into a problem document.
+package web
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"gozon/shared/delivery/batch"
+	"gozon/shared/delivery/database"
+	"gozon/shared/delivery/idempotency"
+	"gozon/shared/service"
+	"gozon/shared/web/problem"
+	"gozon/shared/web/request"
+)
+
+// Timeout bounds a request. It is shorter than the gateway's timeout, so that the client
+// gets the service's more precise problem.
+const Timeout = 8 * time.Second
+
+// Handler answers a request, or returns an error without having written anything. ctx is
+// done after [Timeout] or when the client disconnects.
+type Handler func(ctx context.Context, c *gin.Context) error
+
+// Router registers handlers.
+type Router struct {
+	Routes gin.IRoutes
+	Log    *slog.Logger
+	// Problems maps the errors of a service's domain. A handler may also return a
+	// *problem.Problem; the errors of the shared packages need no entry.
+	Problems map[error]*problem.Problem
+}
+
+// Handle registers h for a path, with and without a trailing slash.
+func (r Router) Handle(method, path string, h Handler) {
+	service.Handle(r.Routes, method, path, func(c *gin.Context) {
+		ctx, cancel := context.WithTimeout(c.Request.Context(), Timeout)
+		defer cancel()
+		if err := h(ctx, c); err != nil {
+			r.fail(c, err)
+		}
+	})
+}
+
+// fail answers with the problem that err maps to. An unknown error is a 500. Errors are
+// logged here and nowhere else.
+func (r Router) fail(c *gin.Context, err error) {
+	if c.Request.Context().Err() != nil { // the client has disconnected and caused the error
+		c.AbortWithStatus(problem.StatusClientGone)
+		return
+	}
+	p := r.problem(err)
+	if p.Status >= 500 {
+		r.Log.ErrorContext(c.Request.Context(), "request failed", "status", p.Status, "error", err)
+	}
+	problem.Write(c, p)
+}
+
+func (r Router) problem(err error) *problem.Problem {
+	for known, p := range r.Problems {
+		if errors.Is(err, known) {
+			return p
+		}
+	}
+	var p *problem.Problem
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.Is(err, idempotency.ErrReused):
+		return problem.KeyReused()
+	case errors.Is(err, idempotency.ErrInFlight):
+		return problem.RequestInFlight()
+	case errors.Is(err, batch.ErrOutcomeUnknown), errors.Is(err, database.ErrCommit):
+		return problem.OutcomeUnknown("the request may or may not have been processed; check before you retry")
+	case errors.Is(err, batch.ErrNotStarted), database.IsUnavailable(err), database.IsBusy(err):
+		return problem.Unavailable("nothing was done; it is safe to retry")
+	}
+	return problem.Internal()
+}
+
+// Batcher processes requests in batches. [batch.Batcher] implements it.
+type Batcher[I, O any] interface {
+	Do(ctx context.Context, r idempotency.Request[I]) (idempotency.Response[O], error)
+}
+
+// Once has b process body, at most once under the Idempotency-Key of the request, and
+// marks a replayed answer with the Idempotent-Replayed header. The key is scoped to the
+// user and the operation.
+func Once[I, O any](ctx context.Context, c *gin.Context, b Batcher[I, O], user int64, operation string, body I) (O, error) {
+	var none O
+	value, err := request.IdempotencyKey(c.Request)
+	if err != nil {
+		return none, err
+	}
+	key, err := idempotency.NewKey(user, operation, value, body)
+	if err != nil {
+		return none, err
+	}
+	response, err := b.Do(ctx, idempotency.Request[I]{Key: key, Body: body})
+	if err != nil {
+		return none, err
+	}
+	if response.Err != nil {
+		return none, response.Err
+	}
+	if response.Replayed {
+		c.Header("Idempotent-Replayed", "true")
+	}
+	return response.Value, nil
+}
