@@ -6,13 +6,11 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
-
-	"gozon/orders/internal/order"
 )
 
-// followed are the orders of users who have a stream, of changed and of all else that
-// was heard meanwhile.
-func (h *Hub) followed(changed []order.Changed) []uuid.UUID {
+// followed returns the changed orders of users who have a stream, including those of all
+// notifications that are pending.
+func (h *Hub) followed(changed []Changed) []uuid.UUID {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var ids []uuid.UUID
@@ -25,19 +23,19 @@ func (h *Hub) followed(changed []order.Changed) []uuid.UUID {
 			}
 		}
 		select {
-		case changed = <-h.heard:
+		case changed = <-h.received:
 		default:
 			return ids
 		}
 	}
 }
 
-func (h *Hub) tell(ctx context.Context, ids []uuid.UUID) error {
-	ctx, cancel := context.WithTimeout(ctx, readWithin)
+func (h *Hub) deliverByID(ctx context.Context, ids []uuid.UUID) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	for len(ids) > 0 {
 		n := min(len(ids), chunk)
-		orders, err := h.store.Orders(ctx, ids[:n]...)
+		orders, err := h.store.Revisions(ctx, ids[:n]...)
 		if err != nil {
 			return err
 		}
@@ -49,15 +47,15 @@ func (h *Hub) tell(ctx context.Context, ids []uuid.UUID) error {
 
 // reconcile delivers what changed since the last reconciliation and was not delivered yet.
 func (h *Hub) reconcile(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readWithin)
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	snapshot, err := h.store.Snapshot(ctx)
 	if err != nil {
 		return err
 	}
-	if users := h.followedUsers(); len(users) > 0 && h.begun.Load() {
-		// They come by user: however many there are, a stream gets its own in few batches.
-		var orders []order.Order
+	if users := h.followedUsers(); len(users) > 0 && h.started.Load() {
+		// Orders arrive grouped by user, so a stream gets its orders in few batches.
+		var orders []Revision
 		for o, err := range h.store.ChangedSince(ctx, h.reconciled, 0, users...) {
 			if err != nil {
 				return err
@@ -71,9 +69,9 @@ func (h *Hub) reconcile(ctx context.Context) error {
 		h.deliver(orders)
 	}
 	h.reconciled = snapshot
-	h.begun.Store(true)
+	h.started.Store(true)
 	maps.DeleteFunc(h.delivered, func(_ uuid.UUID, d delivery) bool { return snapshot.Includes(d.changedIn) })
-	h.remembered.Store(int64(len(h.delivered)))
+	h.deliveredCount.Store(int64(len(h.delivered)))
 	return nil
 }
 
@@ -83,10 +81,10 @@ func (h *Hub) followedUsers() []int64 {
 	return slices.Collect(maps.Keys(h.streams))
 }
 
-// deliver gives each user's streams what is new of orders. What the snapshot of the last
-// reconciliation includes was delivered by it, though its notification may come only now.
-func (h *Hub) deliver(orders []order.Order) {
-	byUser := map[int64][]order.Order{}
+// deliver sends the revisions that are new to each user's streams. The last reconciliation
+// has delivered what its snapshot includes, although a notification of it may arrive later.
+func (h *Hub) deliver(orders []Revision) {
+	byUser := map[int64][]Revision{}
 	for _, o := range orders {
 		if h.reconciled.Includes(o.ChangedIn) || h.delivered[o.ID].version >= o.Version {
 			continue
@@ -103,25 +101,25 @@ func (h *Hub) deliver(orders []order.Order) {
 	}
 }
 
-// remember notes what was delivered. When that is too much, it begins again: some orders
-// are delivered twice then, and their version decides.
-func (h *Hub) remember(orders []order.Order) {
+// remember records delivered versions. When there are too many it starts over: some orders
+// are then delivered twice, and clients compare versions.
+func (h *Hub) remember(orders []Revision) {
 	if len(h.delivered)+len(orders) > deliveredMax {
 		clear(h.delivered)
 	}
 	for _, o := range orders {
 		h.delivered[o.ID] = delivery{o.Version, o.ChangedIn}
 	}
-	h.remembered.Store(int64(len(h.delivered)))
+	h.deliveredCount.Store(int64(len(h.delivered)))
 }
 
-// beat gives every stream the watermark up to which it has been told everything.
-func (h *Hub) beat() {
+// heartbeat sends every stream the watermark below which everything was delivered.
+func (h *Hub) heartbeat() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, streams := range h.streams {
 		for s := range streams {
-			h.send(s, Batch{Mark: h.reconciled.Min})
+			h.send(s, Batch{Watermark: h.reconciled.Min})
 		}
 	}
 }

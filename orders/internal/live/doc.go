@@ -1,28 +1,28 @@
-// Package live tells followers of a user's orders of every change, whichever replica
-// makes it.
+// Package live streams the changes of a user's orders to the followers of that user,
+// whichever replica makes the change.
 //
-//	tx { change orders; NOTIFY } ── commit ──► each replica's listener ──► Hub ──► the streams of that user
+//	tx { change orders; NOTIFY } ── commit ──► listener of each replica ──► Hub ──► streams of that user
 //	                                             every 15 s: reconcile ──────┘
 //
-// A notification only says which orders changed; the hub reads them, once for all of
-// its streams. Changes that follow each other faster than that are told as one.
+// A notification contains only the ids of the changed orders. The hub reads each order
+// once for all of its streams. Changes in quick succession are delivered as one.
 //
-// Nothing is missed, by one rule: whatever a stream is told carries a watermark, below
-// which every change has been told to it. A client that comes back with it, to whichever
-// replica, is told what changed at or above it.
+// No change is missed, because each batch carries a watermark: every change below it has
+// been delivered to the stream. A client that resumes with a watermark, at any replica,
+// gets what changed at or above it.
 //
-// A transaction that stays open for long holds the watermark back, but neither the work
-// nor the memory of a replica grows with it: a reconciliation starts from the snapshot of
-// the previous one, which says of each transaction above the watermark whether it had
-// ended. It reads what changed since then, and what was changed by the transactions that
-// were open at that time. Only what was delivered since then has to be remembered.
+// A long transaction holds the watermark back, but costs a replica neither extra work nor
+// extra memory. A reconciliation starts from the snapshot of the previous one, which lists
+// the transactions above the watermark that had ended. It reads what changed since, and what
+// the transactions that were still open have changed. Only versions delivered since the
+// last snapshot are remembered, so that reconciliation does not resend them.
 //
-// What a failure does:
+// Failures:
 //
-//	the listener's connection is lost    a new one; then a reconciliation reads what was not heard
-//	a notification was not heard at all  the next reconciliation reads what it was about
-//	the database is down                 streams stay, heartbeats go on, a reconciliation follows
-//	a stream does not keep up            it is cut off; its client comes back with its watermark
-//	a change or a notification panics    logged, and retried; the replica goes on
-//	the replica dies                     the same as for a stream that does not keep up
+//	the listener loses its connection    it reconnects; a reconciliation reads what it missed
+//	a notification is lost               the next reconciliation reads the change
+//	the database is down                 streams stay open, heartbeats go on, a reconciliation follows
+//	a stream does not keep up            it is closed; its client resumes with its watermark
+//	a change or a notification panics    logged and retried; the replica continues
+//	the replica dies                     its clients resume at another replica with their watermarks
 package live

@@ -17,80 +17,88 @@ import (
 )
 
 const (
-	reconcileEvery = 15 * time.Second // also the heartbeat of every stream
-	retryAfter     = time.Second
-	readWithin     = 10 * time.Second
-	chunk          = 256  // orders that are read or told at once
-	heardMax       = 1024 // notifications that wait for the hub
+	reconcileEvery = 15 * time.Second // also the heartbeat interval of every stream
+	retryDelay     = time.Second
+	readTimeout    = 10 * time.Second
+	chunk          = 256  // orders read or delivered at once
+	pendingMax     = 1024 // notifications waiting for the hub
 
-	// deliveredMax bounds the memory of what was delivered, to a few megabytes. Half of it
-	// is what 2,000 changes a second leave until the next reconciliation; beyond that it is
-	// brought forward.
+	// deliveredMax bounds the memory for delivered versions, to a few megabytes. Half of it
+	// is filled by 2,000 changes per second between two reconciliations; beyond that the
+	// next reconciliation is brought forward.
 	deliveredMax = 1 << 16
 )
 
 // Errors of [Hub.Follow].
 var (
 	ErrTooMany  = errors.New("too many streams")
-	ErrNotReady = errors.New("the first watermark is not there yet")
+	ErrNotReady = errors.New("the first watermark is not known yet")
 )
 
-// Store is what the hub reads. order.Store has it.
+// Store is what the hub reads to follow changes.
 type Store interface {
-	Orders(ctx context.Context, ids ...uuid.UUID) ([]order.Order, error)
-	OrdersOf(ctx context.Context, user int64, before uuid.UUID, limit int) ([]order.Order, error)
-	Snapshot(ctx context.Context) (order.Snapshot, error)
-	ChangedSince(ctx context.Context, since order.Snapshot, limit int, users ...int64) iter.Seq2[order.Order, error]
+	// Revisions returns the orders that exist, in no particular order.
+	Revisions(ctx context.Context, ids ...uuid.UUID) ([]Revision, error)
+	// Snapshot returns the database's current snapshot.
+	Snapshot(ctx context.Context) (Snapshot, error)
+	// ChangedSince returns the users' orders whose newest change the snapshot does not
+	// include, ordered by user, at most limit unless that is 0. It stops at the first error.
+	ChangedSince(ctx context.Context, since Snapshot, limit int, users ...int64) iter.Seq2[Revision, error]
 }
 
-// Source tells of every change from the moment on at which it calls listening. After
-// it has called lost it tells nothing until it calls listening again.
+// Pages returns the pages of a user's orders. [order.Service] implements it.
+type Pages interface {
+	OrdersOf(ctx context.Context, user int64, before uuid.UUID, limit int) (order.Page, error)
+}
+
+// Source delivers every change from the moment at which it calls listening. After it has
+// called lost it delivers nothing until it calls listening again.
 type Source interface {
-	Run(ctx context.Context, listening func(), lost func(error), told func([]order.Changed))
+	Run(ctx context.Context, listening func(), lost func(error), deliver func([]Changed))
 }
 
-// Hub has the streams of one replica. It is safe for concurrent use; exactly one
-// goroutine runs [Hub.Run].
+// Hub has the streams of one replica. It is safe for concurrent use; exactly one goroutine
+// calls [Hub.Run].
 type Hub struct {
+	pages  Pages
 	store  Store
 	source Source
 	log    *slog.Logger
 	max    int
 
-	heard   chan []order.Changed
-	missed  chan struct{} // something may have been missed: reconcile
-	missing atomic.Pointer[string]
+	received chan []Changed
+	due      chan struct{} // a reconciliation is due: a change may have been missed
+	notReady atomic.Pointer[string]
 
 	mu      sync.Mutex
 	streams map[int64]map[*Stream]struct{}
 	count   int
 
-	// Of Run alone: the snapshot of the last reconciliation, whose changes were all
-	// delivered, and the changes beyond it that were delivered as well, which the next
-	// reconciliation would otherwise deliver again.
-	reconciled order.Snapshot
-	delivered  map[uuid.UUID]delivery
-	remembered atomic.Int64 // how many these are
-	begun      atomic.Bool  // there is a snapshot: what changes from now on is delivered
+	// Used by Run alone: the snapshot of the last reconciliation, all of whose changes were
+	// delivered, and the versions delivered since, so that reconciliation does not resend them.
+	reconciled     Snapshot
+	delivered      map[uuid.UUID]delivery
+	deliveredCount atomic.Int64
+	started        atomic.Bool // there is a snapshot: changes from now on are delivered
 }
 
 type delivery struct {
 	version   int64
-	changedIn order.Watermark
+	changedIn Watermark
 }
 
-// NewHub makes a hub of at most limit streams and registers its metrics.
-func NewHub(store Store, source Source, limit int, log *slog.Logger, reg prometheus.Registerer) *Hub {
+// NewHub returns a hub of at most limit streams and registers its metrics.
+func NewHub(pages Pages, store Store, source Source, limit int, log *slog.Logger, reg prometheus.Registerer) *Hub {
 	h := &Hub{
-		store: store, source: source, log: log, max: limit,
-		heard: make(chan []order.Changed, heardMax), missed: make(chan struct{}, 1),
+		pages: pages, store: store, source: source, log: log, max: limit,
+		received: make(chan []Changed, pendingMax), due: make(chan struct{}, 1),
 		streams: map[int64]map[*Stream]struct{}{}, delivered: map[uuid.UUID]delivery{},
 	}
 	h.lost(errors.New("not connected yet"))
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "order_streams_remembered_changes", Help: "Delivered changes that are remembered until the next reconciliation.",
-	}, func() float64 { return float64(h.remembered.Load()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "order_streams", Help: "Event streams of orders that are open.",
+	}, func() float64 { return float64(h.deliveredCount.Load()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "order_streams", Help: "Open event streams.",
 	}, func() float64 {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -99,36 +107,36 @@ func NewHub(store Store, source Source, limit int, log *slog.Logger, reg prometh
 	return h
 }
 
-// Ready is nil while changes are heard at once, and says otherwise what is wrong:
-// then they are told with the next reconciliation.
+// Ready returns nil while changes are received immediately. Otherwise they are delivered
+// with the next reconciliation, and the error is the reason.
 func (h *Hub) Ready(context.Context) error {
-	if why := h.missing.Load(); why != nil {
-		return errors.New(*why)
+	if reason := h.notReady.Load(); reason != nil {
+		return errors.New(*reason)
 	}
-	if !h.begun.Load() {
+	if !h.started.Load() {
 		return ErrNotReady
 	}
 	return nil
 }
 
 func (h *Hub) lost(err error) {
-	why := err.Error()
-	h.missing.Store(&why)
+	reason := err.Error()
+	h.notReady.Store(&reason)
 }
 
 func (h *Hub) listening() {
-	h.missing.Store(nil)
+	h.notReady.Store(nil)
 	h.reconcileSoon()
 }
 
 func (h *Hub) reconcileSoon() {
 	select {
-	case h.missed <- struct{}{}:
-	default: // it is going to anyway
+	case h.due <- struct{}{}:
+	default: // already due
 	}
 }
 
-// Run tells the streams what happens until ctx is done; then it ends them.
+// Run delivers changes to the streams until ctx is done, then ends the streams.
 func (h *Hub) Run(ctx context.Context) error {
 	listenCtx, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -136,41 +144,41 @@ func (h *Hub) Run(ctx context.Context) error {
 	defer func() { stop(); <-done; h.endAll() }()
 	tick := time.NewTicker(reconcileEvery)
 	defer tick.Stop()
-	h.reconcileSoon()          // the first snapshot
-	var again <-chan time.Time // a reconciliation is due, for something was missed
+	h.reconcileSoon() // the first snapshot
+	var retry <-chan time.Time
 	for {
 		step, reconcile := h.reconcile, true
 		select {
-		case changed := <-h.heard:
+		case changed := <-h.received:
 			ids := h.followed(changed)
-			step, reconcile = func(ctx context.Context) error { return h.tell(ctx, ids) }, false
-		case <-h.missed:
-		case <-again:
+			step, reconcile = func(ctx context.Context) error { return h.deliverByID(ctx, ids) }, false
+		case <-h.due:
+		case <-retry:
 		case <-tick.C:
-			step = func(ctx context.Context) error { defer h.beat(); return h.reconcile(ctx) }
+			step = func(ctx context.Context) error { defer h.heartbeat(); return h.reconcile(ctx) }
 		case <-ctx.Done():
 			return nil
 		}
 		err := batch.Guard(func() error { return step(ctx) })
 		switch {
 		case err != nil && ctx.Err() == nil:
-			h.log.WarnContext(ctx, "live: changes of orders not delivered, retrying", "error", err, "after", retryAfter.String())
-			again = time.After(retryAfter)
+			h.log.WarnContext(ctx, "live: delivery failed, reconciling", "error", err, "retry_in", retryDelay.String())
+			retry = time.After(retryDelay)
 		case reconcile:
-			again = nil
+			retry = nil
 		case len(h.delivered) > deliveredMax/2:
-			h.reconcileSoon() // it forgets most of them
+			h.reconcileSoon() // it clears most of them
 		}
 	}
 }
 
-// listen runs the source until ctx is done, and once more after each panic.
+// listen runs the source until ctx is done and restarts it after a panic.
 func (h *Hub) listen(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := batch.Guard(func() error {
-			h.source.Run(ctx, h.listening, h.lost, func(c []order.Changed) {
+			h.source.Run(ctx, h.listening, h.lost, func(c []Changed) {
 				select {
-				case h.heard <- c:
+				case h.received <- c:
 				case <-ctx.Done():
 				}
 			})
@@ -180,9 +188,9 @@ func (h *Hub) listen(ctx context.Context) {
 			return
 		}
 		h.lost(errors.New("not listening"))
-		h.log.ErrorContext(ctx, "live: not listening for changes of orders, retrying", "error", err, "after", retryAfter.String())
+		h.log.ErrorContext(ctx, "live: listener failed, restarting", "error", err, "retry_in", retryDelay.String())
 		select {
-		case <-time.After(retryAfter):
+		case <-time.After(retryDelay):
 		case <-ctx.Done():
 		}
 	}

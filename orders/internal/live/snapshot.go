@@ -1,10 +1,25 @@
-package order
+package live
 
-import "slices"
+import (
+	"slices"
 
-// Snapshot says which transactions of the database had ended when it was taken: all below
-// Min, none from Max on, and between them all but those in Open. Whatever is read later
-// has every change that the snapshot includes.
+	"github.com/google/uuid"
+
+	"gozon/orders/internal/order"
+)
+
+// Watermark is a point in the sequence of the database's transactions. Data that is read
+// after the watermark was taken includes every change below it. Unlike a time or a counter
+// of changes, it cannot be overtaken by a transaction that commits late.
+type Watermark int64
+
+// Snapshot returns the snapshot in which every transaction below the watermark has ended,
+// and no other.
+func (w Watermark) Snapshot() Snapshot { return Snapshot{Min: w, Max: w} }
+
+// Snapshot lists the transactions of the database that had ended when it was taken: all
+// below Min, none from Max on, and between them all except those in Open. Data that is read
+// later includes every change of the snapshot.
 type Snapshot struct {
 	Min, Max Watermark
 	Open     []Watermark
@@ -15,5 +30,14 @@ func (s Snapshot) Includes(changedIn Watermark) bool {
 	return changedIn < s.Min || changedIn < s.Max && !slices.Contains(s.Open, changedIn)
 }
 
-// Snapshot is one in which every transaction below the watermark has ended, and no other.
-func (w Watermark) Snapshot() Snapshot { return Snapshot{Min: w, Max: w} }
+// Revision is an order with the transaction that changed it last.
+type Revision struct {
+	order.Order
+	ChangedIn Watermark
+}
+
+// Changed reports that an order of a user was placed or changed.
+type Changed struct {
+	UserID  int64
+	OrderID uuid.UUID
+}

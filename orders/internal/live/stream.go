@@ -11,50 +11,51 @@ import (
 )
 
 const (
-	// waiting is how many batches a stream may be behind: beyond that it is cut off
-	// rather than kept in memory.
-	waiting = 16
-	// resumeMax is how many missed orders are told one by one; beyond that a snapshot is less.
+	// pendingBatches is how many batches a stream may lag behind. Beyond that it is closed
+	// rather than buffered in memory.
+	pendingBatches = 16
+	// resumeMax is how many missed orders are sent one by one; beyond that a snapshot is
+	// smaller.
 	resumeMax = 500
 )
 
-// Batch is what a stream is told at once. Every change below Mark was told by then,
-// those of the batch included. A batch without orders is a heartbeat.
+// Batch is a set of orders delivered together. Every change below Watermark has been
+// delivered, including those of the batch. A batch without orders is a heartbeat.
 type Batch struct {
-	Mark   order.Watermark
-	Orders []order.Order // shared with other streams: not to be changed
+	Watermark Watermark
+	Orders    []Revision // shared with other streams: read-only
 }
 
 // Stream follows the orders of one user.
 type Stream struct {
-	// Batches is closed when the stream ends: it was too slow, or the replica stops.
+	// Batches is closed when the stream ends: it did not keep up, or the replica stops.
 	Batches <-chan Batch
 
 	hub     *Hub
 	user    int64
-	began   order.Snapshot // its start had what this includes
+	initial Snapshot // included in the start of the stream
 	batches chan Batch
 }
 
-// Start is what a stream begins with: a snapshot of the user's newest orders, or, when
-// it resumes, those that changed meanwhile.
+// Start is the beginning of a stream: a page of the user's newest orders or, if the stream
+// resumes, the orders that have changed since.
 type Start struct {
-	Mark     order.Watermark // when all of the start was told
-	Resumed  bool
-	Last     order.Watermark // until then, when it resumes: what the client came with
-	Missed   []order.Order   // when it resumes
-	Snapshot order.Page      // when it does not
+	Watermark Watermark // of the stream once the whole start is delivered
+	Resumed   bool
+	Last      Watermark  // the client's watermark, if Resumed
+	Missed    []Revision // if Resumed
+	Page      order.Page // if not Resumed
 }
 
-// Follow begins a stream; it must be closed. last is the watermark of the last batch
-// that the client has, or 0. limit is the size of a snapshot. Orders may be told once
-// more after the start, or be older than those of it: the version decides.
-func (h *Hub) Follow(ctx context.Context, user int64, last order.Watermark, limit int) (*Stream, Start, error) {
-	if !h.begun.Load() {
+// Follow starts a stream, which the caller must close. last is the watermark of the
+// client's last batch, or 0. limit is the size of the first page. An order may be delivered
+// again after the start, or be older than in the start: clients compare versions.
+func (h *Hub) Follow(ctx context.Context, user int64, last Watermark, limit int) (*Stream, Start, error) {
+	if !h.started.Load() {
 		return nil, Start{}, ErrNotReady
 	}
-	// The snapshot first, then the stream, then the read: what changes from now on is
-	// told by the stream, and what changed before is read.
+	// First the snapshot, then the stream, then the read: the stream delivers the changes
+	// from now on, and the read returns those before.
 	snapshot, err := h.store.Snapshot(ctx)
 	if err != nil {
 		return nil, Start{}, fmt.Errorf("follow: %w", err)
@@ -71,35 +72,35 @@ func (h *Hub) Follow(ctx context.Context, user int64, last order.Watermark, limi
 	return s, start, nil
 }
 
-func (h *Hub) start(ctx context.Context, user int64, last, mark order.Watermark, limit int) (Start, error) {
-	if last > 0 && last <= mark {
-		var orders []order.Order
+func (h *Hub) start(ctx context.Context, user int64, last, watermark Watermark, limit int) (Start, error) {
+	if last > 0 && last <= watermark {
+		var missed []Revision
 		for o, err := range h.store.ChangedSince(ctx, last.Snapshot(), resumeMax+1, user) {
 			if err != nil {
 				return Start{}, err
 			}
-			orders = append(orders, o)
+			missed = append(missed, o)
 		}
-		if len(orders) <= resumeMax {
-			slices.SortFunc(orders, func(a, b order.Order) int { return slices.Compare(a.ID[:], b.ID[:]) })
-			return Start{Mark: mark, Resumed: true, Last: last, Missed: orders}, nil
+		if len(missed) <= resumeMax {
+			slices.SortFunc(missed, func(a, b Revision) int { return slices.Compare(a.ID[:], b.ID[:]) })
+			return Start{Watermark: watermark, Resumed: true, Last: last, Missed: missed}, nil
 		}
 	}
-	orders, err := h.store.OrdersOf(ctx, user, uuid.Max, limit+1)
+	page, err := h.pages.OrdersOf(ctx, user, uuid.Max, limit)
 	if err != nil {
 		return Start{}, err
 	}
-	return Start{Mark: mark, Snapshot: order.PageOf(orders, limit)}, nil
+	return Start{Watermark: watermark, Page: page}, nil
 }
 
-func (h *Hub) open(user int64, began order.Snapshot) (*Stream, error) {
+func (h *Hub) open(user int64, initial Snapshot) (*Stream, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.count >= h.max {
 		return nil, ErrTooMany
 	}
-	batches := make(chan Batch, waiting)
-	s := &Stream{Batches: batches, hub: h, user: user, began: began, batches: batches}
+	batches := make(chan Batch, pendingBatches)
+	s := &Stream{Batches: batches, hub: h, user: user, initial: initial, batches: batches}
 	if h.streams[user] == nil {
 		h.streams[user] = map[*Stream]struct{}{}
 	}
@@ -115,13 +116,13 @@ func (s *Stream) Close() {
 	s.hub.end(s)
 }
 
-// send gives a stream what is new to it, and cuts off one that does not keep up. The
-// caller holds mu.
+// send sends the orders that are new to a stream and ends a stream that does not keep up.
+// The caller holds mu.
 func (h *Hub) send(s *Stream, b Batch) {
-	b.Mark = max(b.Mark, s.began.Min)
-	started := func(o order.Order) bool { return s.began.Includes(o.ChangedIn) } // its start had them
-	if slices.ContainsFunc(b.Orders, started) {
-		if b.Orders = slices.DeleteFunc(slices.Clone(b.Orders), started); len(b.Orders) == 0 {
+	b.Watermark = max(b.Watermark, s.initial.Min)
+	inStart := func(o Revision) bool { return s.initial.Includes(o.ChangedIn) }
+	if slices.ContainsFunc(b.Orders, inStart) {
+		if b.Orders = slices.DeleteFunc(slices.Clone(b.Orders), inStart); len(b.Orders) == 0 {
 			return
 		}
 	}
@@ -132,10 +133,10 @@ func (h *Hub) send(s *Stream, b Batch) {
 	}
 }
 
-// end takes a stream out, once. The caller holds mu.
+// end removes a stream, once. The caller holds mu.
 func (h *Hub) end(s *Stream) {
 	streams := h.streams[s.user]
-	if _, there := streams[s]; !there {
+	if _, open := streams[s]; !open {
 		return
 	}
 	delete(streams, s)

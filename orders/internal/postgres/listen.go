@@ -12,61 +12,61 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"gozon/orders/internal/order"
+	"gozon/orders/internal/live"
 	"gozon/shared/delivery/database"
 )
 
-// Channel is the PostgreSQL channel on which every change of an order is told, in the
-// transaction of the change: "user_id id,user_id id,…".
+// Channel is the PostgreSQL channel that is notified of every change of an order, in the
+// transaction of the change. The payload is "user_id id,user_id id,…".
 const Channel = "orders_changed"
 
 const (
-	connectWithin = 3 * time.Second
-	quietFor      = 30 * time.Second
-	relistenFirst = 100 * time.Millisecond
-	relistenMax   = 5 * time.Second
+	connectTimeout = 3 * time.Second
+	pingAfter      = 30 * time.Second
+	reconnectFirst = 100 * time.Millisecond
+	reconnectMax   = 5 * time.Second
 )
 
-// Listener hears of the changes of orders, whichever replica makes them, on one
-// connection of its own.
+// Listener receives the changes of orders made by all replicas, on a connection of its
+// own. It implements live.Source.
 type Listener struct {
 	cfg database.Config
 	log *slog.Logger
 }
 
-// NewListener listens at a database; it connects when it is Run.
+// NewListener returns a listener that connects when it is run.
 func NewListener(cfg database.Config, log *slog.Logger) *Listener { return &Listener{cfg, log} }
 
-// Run tells every change to told until ctx is done, and makes a new connection when one
-// is lost. What happened meanwhile is not heard: listening is called each time that it
-// listens from now on, and lost with what was wrong when it no longer does.
-func (l *Listener) Run(ctx context.Context, listening func(), lost func(error), told func([]order.Changed)) {
-	wait := relistenFirst
+// Run calls deliver with every change until ctx is done, and reconnects when the connection
+// is lost. Changes in between are missed: it calls lost with the error when it stops
+// listening, and listening whenever it has started.
+func (l *Listener) Run(ctx context.Context, listening func(), lost func(error), deliver func([]live.Changed)) {
+	wait := reconnectFirst
 	for ctx.Err() == nil {
-		err := l.listen(ctx, func() { wait = relistenFirst; listening() }, told)
+		err := l.listen(ctx, func() { wait = reconnectFirst; listening() }, deliver)
 		if ctx.Err() != nil {
 			return
 		}
 		lost(err)
-		l.log.WarnContext(ctx, "not listening for changes of orders, will try again", "error", err, "after", wait.String())
+		l.log.WarnContext(ctx, "live: connection lost, reconnecting", "error", err, "retry_in", wait.String())
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
 		}
-		wait = min(2*wait, relistenMax)
+		wait = min(2*wait, reconnectMax)
 	}
 }
 
-func (l *Listener) listen(ctx context.Context, listening func(), told func([]order.Changed)) error {
-	dialing, cancel := context.WithTimeout(ctx, connectWithin)
+func (l *Listener) listen(ctx context.Context, listening func(), deliver func([]live.Changed)) error {
+	dialing, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	conn, err := database.Connect(dialing, l.cfg)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // it is of no more use
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	if _, err := conn.Exec(dialing, "LISTEN "+Channel); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
@@ -81,32 +81,32 @@ func (l *Listener) listen(ctx context.Context, listening func(), told func([]ord
 		}
 		changed, err := parseChanged(n.Payload)
 		if err != nil {
-			l.log.ErrorContext(ctx, "a notification cannot be read", "error", err)
-			continue // the next reconciliation finds what it was about
+			l.log.ErrorContext(ctx, "live: malformed notification, leaving its orders to the next reconciliation", "error", err)
+			continue
 		}
-		told(changed)
+		deliver(changed)
 	}
 }
 
-// next waits for a notification. After a while without one it asks the server whether
-// it is still there, and returns nil: a host that vanished would never say so.
+// next waits for a notification. After a while without one it pings the server and returns
+// nil, because a host that vanished would never close the connection.
 func next(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
-	waiting, cancel := context.WithTimeout(ctx, quietFor)
+	waiting, cancel := context.WithTimeout(ctx, pingAfter)
 	defer cancel()
 	n, err := conn.WaitForNotification(waiting)
 	if err == nil || ctx.Err() != nil || waiting.Err() == nil {
 		return n, err
 	}
-	asking, cancel := context.WithTimeout(ctx, connectWithin)
+	asking, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	return nil, conn.Ping(asking)
 }
 
-func parseChanged(payload string) ([]order.Changed, error) {
-	var all []order.Changed
+func parseChanged(payload string) ([]live.Changed, error) {
+	var all []live.Changed
 	for entry := range strings.SplitSeq(payload, ",") {
 		user, id, _ := strings.Cut(entry, " ")
-		var c order.Changed
+		var c live.Changed
 		var err error
 		if c.UserID, err = strconv.ParseInt(user, 10, 64); err != nil {
 			return nil, fmt.Errorf("notification %q: %w", entry, err)

@@ -6,50 +6,47 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
 
 	"gozon/orders/internal/order"
 	"gozon/shared/contract/money"
+	"gozon/shared/delivery"
 	"gozon/shared/delivery/database"
-	"gozon/shared/inbox"
-	"gozon/shared/keystore"
-	"gozon/shared/outbox"
 )
 
-// Schema that the service's tables live in.
+// Schema is the schema of the service's tables.
 const Schema = "orders"
 
-// Inbox, Outbox and Keys of the service.
-var (
-	Inbox  = inbox.New(Schema)
-	Outbox = outbox.New(Schema, "gozon/orders")
-	Keys   = keystore.New(Schema)
-)
-
-// Store implements order.Store. It is safe for concurrent use.
+// Store implements order.Store and live.Store. It is safe for concurrent use.
 type Store struct {
-	db      *gorm.DB
-	emitted func()
+	*delivery.Store
+	orders         *database.Table[orderRow]
+	insert, update string
 }
 
-// NewStore works on db; emitted is called after each commit that wrote events.
-func NewStore(db *gorm.DB, emitted func()) *Store { return &Store{db, emitted} }
+// NewStore returns a store whose transactions are those of s.
+func NewStore(s *delivery.Store) *Store {
+	orders := database.NewTable[orderRow]()
+	changedIn := database.Set{Column: "changed_in", Expression: "pg_current_xact_id()::text::bigint"}
+	return &Store{
+		Store: s, orders: orders,
+		insert: notify(orders.InsertStatement(changedIn)), update: notify(orders.UpdateStatement(changedIn)),
+	}
+}
 
+// orderRow is the only list of the table's columns.
 type orderRow struct {
-	ID                uuid.UUID
-	UserID            int64
-	Item              string
-	Price             int64
+	ID                uuid.UUID `gorm:"primaryKey"`
+	UserID            int64     `gorm:"<-:create"`
+	Item              string    `gorm:"<-:create"`
+	Price             int64     `gorm:"<-:create"`
 	Status            string
 	CancelReason      *string
 	Version           int64
-	CreatedAt         time.Time
+	CreatedAt         time.Time `gorm:"<-:create"`
 	UpdatedAt         time.Time
 	PublishedAt       *time.Time
 	ChargedAt         *time.Time
@@ -57,169 +54,133 @@ type orderRow struct {
 	ConfirmedAt       *time.Time
 	CancelRequestedAt *time.Time
 	RefundedAt        *time.Time
-	ChangedIn         int64
-}
-
-const columns = `id, user_id, item, price, status, cancel_reason, version, created_at, updated_at,
-	published_at, charged_at, refused_at, confirmed_at, cancel_requested_at, refunded_at, changed_in`
-
-// fields are where the columns are scanned to.
-func (r *orderRow) fields() []any {
-	return []any{
-		&r.ID, &r.UserID, &r.Item, &r.Price, &r.Status, &r.CancelReason, &r.Version, &r.CreatedAt, &r.UpdatedAt,
-		&r.PublishedAt, &r.ChargedAt, &r.RefusedAt, &r.ConfirmedAt, &r.CancelRequestedAt, &r.RefundedAt, &r.ChangedIn,
-	}
+	ChangedIn         int64 `gorm:"->"` // set by each write
 }
 
 // TableName implements gorm's Tabler.
 func (orderRow) TableName() string { return Schema + ".orders" }
 
-func (r orderRow) toOrder() order.Order {
-	o := order.Order{
+func newOrderRow(o order.Order) orderRow {
+	return orderRow{
+		ID: o.ID, UserID: o.UserID, Item: o.Item, Price: int64(o.Price), Status: string(o.Status),
+		CancelReason: nullable(string(o.CancelReason)), Version: o.Version, CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt,
+		PublishedAt: nullable(o.Saga.PublishedAt), ChargedAt: nullable(o.Saga.ChargedAt), RefusedAt: nullable(o.Saga.RefusedAt),
+		ConfirmedAt: nullable(o.Saga.ConfirmedAt), CancelRequestedAt: nullable(o.Saga.CancelRequestedAt), RefundedAt: nullable(o.Saga.RefundedAt),
+	}
+}
+
+func (r orderRow) order() order.Order {
+	return order.Order{
 		ID: r.ID, UserID: r.UserID, Item: r.Item, Price: money.Amount(r.Price), Status: order.Status(r.Status),
-		Version: r.Version, CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(), ChangedIn: order.Watermark(r.ChangedIn),
+		CancelReason: order.CancelReason(value(r.CancelReason)), Version: r.Version, CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
 		Saga: order.Saga{
-			PublishedAt: utc(r.PublishedAt), ChargedAt: utc(r.ChargedAt), RefusedAt: utc(r.RefusedAt),
-			ConfirmedAt: utc(r.ConfirmedAt), CancelRequestedAt: utc(r.CancelRequestedAt), RefundedAt: utc(r.RefundedAt),
+			PublishedAt: value(r.PublishedAt).UTC(), ChargedAt: value(r.ChargedAt).UTC(), RefusedAt: value(r.RefusedAt).UTC(),
+			ConfirmedAt: value(r.ConfirmedAt).UTC(), CancelRequestedAt: value(r.CancelRequestedAt).UTC(), RefundedAt: value(r.RefundedAt).UTC(),
 		},
 	}
-	if r.CancelReason != nil {
-		o.CancelReason = order.CancelReason(*r.CancelReason)
-	}
-	return o
 }
 
-// utc is a nullable time as the domain has it: zero when it is null.
-func utc(t *time.Time) time.Time {
-	if t == nil {
-		return time.Time{}
-	}
-	return t.UTC()
-}
-
-func nullable(t time.Time) *time.Time {
-	if t.IsZero() {
+// nullable returns nil for the zero value, which a column stores as NULL.
+func nullable[T comparable](v T) *T {
+	var zero T
+	if v == zero {
 		return nil
 	}
-	return &t
+	return &v
+}
+
+// value is the inverse of nullable.
+func value[T any](p *T) T {
+	var v T
+	if p != nil {
+		v = *p
+	}
+	return v
 }
 
 // Order implements order.Store.
 func (s *Store) Order(ctx context.Context, id uuid.UUID) (order.Order, error) {
 	var row orderRow
-	err := s.db.WithContext(ctx).Where("id = ?", id).Take(&row).Error
+	err := s.DB.WithContext(ctx).Where("id = ?", id).Take(&row).Error
 	if errors.Is(err, gorm.ErrRecordNotFound) {
 		return order.Order{}, order.ErrNotFound
 	}
 	if err != nil {
 		return order.Order{}, fmt.Errorf("read order: %w", err)
 	}
-	return row.toOrder(), nil
-}
-
-// Orders implements order.Store.
-func (s *Store) Orders(ctx context.Context, ids ...uuid.UUID) ([]order.Order, error) {
-	return all(query(ctx, s.db.WithContext(ctx).Statement.ConnPool, "WHERE id = ANY($1::uuid[])", ids))
+	return row.order(), nil
 }
 
 // OrdersOf implements order.Store.
 func (s *Store) OrdersOf(ctx context.Context, user int64, before uuid.UUID, limit int) ([]order.Order, error) {
 	var rows []orderRow
-	err := s.db.WithContext(ctx).Where("user_id = ? AND id < ?", user, before).Order("id DESC").Limit(limit).Find(&rows).Error
+	err := s.DB.WithContext(ctx).Where("user_id = ? AND id < ?", user, before).Order("id DESC").Limit(limit).Find(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("read orders: %w", err)
 	}
 	orders := make([]order.Order, len(rows))
 	for i, r := range rows {
-		orders[i] = r.toOrder()
+		orders[i] = r.order()
 	}
 	return orders, nil
 }
 
-// Snapshot implements order.Store.
-func (s *Store) Snapshot(ctx context.Context) (order.Snapshot, error) {
-	var text string
-	if err := s.db.WithContext(ctx).Raw("SELECT pg_current_snapshot()::text").Scan(&text).Error; err != nil {
-		return order.Snapshot{}, fmt.Errorf("read snapshot: %w", err)
-	}
-	snapshot, err := parseSnapshot(text)
-	if err != nil {
-		return order.Snapshot{}, fmt.Errorf("read snapshot %q: %w", text, err)
-	}
-	return snapshot, nil
+// InTx implements order.Store.
+func (s *Store) InTx(ctx context.Context, fn func(order.Tx) error) error {
+	return s.Store.InTx(ctx, func(t *delivery.Tx) error { return fn(&tx{t, s}) })
 }
 
-// parseSnapshot reads PostgreSQL's "xmin:xmax:xid,xid,…".
-func parseSnapshot(text string) (order.Snapshot, error) {
-	var ids []order.Watermark
-	for field := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ':' || r == ',' }) {
-		id, err := strconv.ParseInt(field, 10, 64)
+// tx implements order.Tx.
+type tx struct {
+	*delivery.Tx
+	store *Store
+}
+
+func (t *tx) OrdersForUpdate(ctx context.Context, ids ...uuid.UUID) (map[uuid.UUID]*order.Order, error) {
+	locked := make(map[uuid.UUID]*order.Order, len(ids))
+	if len(ids) == 0 {
+		return locked, nil
+	}
+	for r, err := range t.store.orders.Query(ctx, t, "WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE", ids) {
 		if err != nil {
-			return order.Snapshot{}, err
+			return nil, fmt.Errorf("lock orders: %w", err)
 		}
-		ids = append(ids, order.Watermark(id))
+		o := r.order()
+		locked[o.ID] = &o
 	}
-	if len(ids) < 2 {
-		return order.Snapshot{}, errors.New("it has no bounds")
-	}
-	return order.Snapshot{Min: ids[0], Max: ids[1], Open: ids[2:]}, nil
+	return locked, nil
 }
 
-// ChangedSince implements order.Store. It is planned each time: what is best for one
-// user is not for thousands, and a plan for any would read all orders of them. The upper
-// bound leaves out what another cluster wrote, before a restore.
-func (s *Store) ChangedSince(ctx context.Context, since order.Snapshot, limit int, users ...int64) iter.Seq2[order.Order, error] {
-	return query(ctx, s.db.WithContext(ctx).Statement.ConnPool, `
-		WHERE user_id = ANY($1::bigint[]) AND (changed_in >= $2 OR changed_in = ANY($3::bigint[]))
-			AND changed_in < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
-		ORDER BY user_id LIMIT nullif($4::bigint, 0)`, pgx.QueryExecModeCacheDescribe, users, int64(since.Max), since.Open, limit)
+func (t *tx) Insert(ctx context.Context, orders ...order.Order) error {
+	return t.write(ctx, t.store.insert, t.store.orders.InsertArgs, orders)
 }
 
-// query reads orders one by one.
-func query(ctx context.Context, conn database.Conn, where string, args ...any) iter.Seq2[order.Order, error] {
-	return func(yield func(order.Order, error) bool) {
-		rows, err := conn.QueryContext(ctx, "SELECT "+columns+" FROM orders.orders "+where, args...)
-		if err != nil {
-			yield(order.Order{}, fmt.Errorf("read orders: %w", err))
-			return
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var r orderRow
-			if err := rows.Scan(r.fields()...); err != nil {
-				yield(order.Order{}, fmt.Errorf("read orders: %w", err))
-				return
-			}
-			if !yield(r.toOrder(), nil) {
-				return
-			}
-		}
-		if err := rows.Err(); err != nil {
-			yield(order.Order{}, fmt.Errorf("read orders: %w", err))
-		}
+func (t *tx) Update(ctx context.Context, orders ...order.Order) error {
+	return t.write(ctx, t.store.update, t.store.orders.UpdateArgs, orders)
+}
+
+func (t *tx) write(ctx context.Context, statement string, args func([]orderRow) []any, orders []order.Order) error {
+	if len(orders) == 0 {
+		return nil
 	}
+	rows := make([]orderRow, len(orders))
+	for i, o := range orders {
+		rows[i] = newOrderRow(o)
+	}
+	if _, err := t.ExecContext(ctx, statement, args(rows)...); err != nil {
+		return fmt.Errorf("write orders: %w", err)
+	}
+	return nil
 }
 
-func all(orders iter.Seq2[order.Order, error]) ([]order.Order, error) {
-	var found []order.Order
-	for o, err := range orders {
+// collect reads all rows of a query.
+func collect[R, T any](rows iter.Seq2[R, error], convert func(R) T) ([]T, error) {
+	var all []T
+	for r, err := range rows {
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, o)
+		all = append(all, convert(r))
 	}
-	return found, nil
-}
-
-// InTx implements order.Store.
-func (s *Store) InTx(ctx context.Context, fn func(order.Tx) error) error {
-	var t tx
-	err := database.InTx(ctx, s.db, func(db *gorm.DB) error {
-		t = tx{conn: db.Statement.ConnPool}
-		return fn(&t)
-	})
-	if err == nil && t.emitted {
-		s.emitted()
-	}
-	return err
+	return all, nil
 }
