@@ -1,5 +1,5 @@
-// An EventSource for tests, as browsers have one and Node does not: real HTTP, and of the standard what
-// the page relies on. It reconnects with Last-Event-ID after a stream's end, and gives up after any other answer.
+// An EventSource for tests, because Node has none. It uses real HTTP and implements the parts of the standard that
+// the page uses: it reconnects with Last-Event-ID when a stream ends, and closes on any response that is not a stream.
 import { request } from 'node:http';
 
 export class TestEventSource extends EventTarget {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { followOrders } from '../public/js/follow.js';
 
-// The page is an EventTarget with `hidden`; time is the test's own.
+// The page is an EventTarget with `hidden`. Time is mocked.
 function setUp(t) {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const page = Object.assign(new EventTarget(), { hidden: false });
@@ -16,76 +16,76 @@ function setUp(t) {
     page.hidden = !visible;
     page.dispatchEvent(new Event('visibilitychange'));
   };
-  return { following, pass, show, asked: () => refresh.mock.callCount() };
+  return { following, pass, show, refreshes: () => refresh.mock.callCount() };
 }
 
-test('nothing is asked while no order is open', async (t) => {
-  const { following, pass, asked } = setUp(t);
+test('nothing is polled while no order is open', async (t) => {
+  const { following, pass, refreshes } = setUp(t);
   following.update([], false);
   await pass(60_000);
-  assert.equal(asked(), 0);
+  assert.equal(refreshes(), 0);
 });
 
-test('without a stream it asks soon, then more seldom, and stops when all are settled', async (t) => {
-  const { following, pass, asked } = setUp(t);
+test('without a stream it polls with growing delays, and stops when all orders are settled', async (t) => {
+  const { following, pass, refreshes } = setUp(t);
   following.update(['a'], false);
   await pass(999);
-  assert.equal(asked(), 0);
+  assert.equal(refreshes(), 0);
   await pass(1);
-  assert.equal(asked(), 1);
+  assert.equal(refreshes(), 1);
   await pass(1_599);
-  assert.equal(asked(), 1);
+  assert.equal(refreshes(), 1);
   await pass(1);
-  assert.equal(asked(), 2);
+  assert.equal(refreshes(), 2);
   for (let i = 0; i < 10; i += 1) await pass(10_000);
-  assert.equal(asked(), 12, 'never more seldom than every 10 seconds');
+  assert.equal(refreshes(), 12, 'the delay must not exceed 10 seconds');
   await pass(9_999);
-  assert.equal(asked(), 12, 'nor more often, by then');
+  assert.equal(refreshes(), 12, 'the delay must stay at 10 seconds');
   following.update([], false);
   await pass(60_000);
-  assert.equal(asked(), 12);
+  assert.equal(refreshes(), 12);
 });
 
-test('with a stream it asks seldom, only for what stays open', async (t) => {
-  const { following, pass, asked } = setUp(t);
+test('with a stream it polls every 30 seconds, only while an order is open', async (t) => {
+  const { following, pass, refreshes } = setUp(t);
   following.update(['a'], true);
   await pass(29_999);
-  assert.equal(asked(), 0);
+  assert.equal(refreshes(), 0);
   await pass(1);
-  assert.equal(asked(), 1);
+  assert.equal(refreshes(), 1);
   following.update([], true);
   await pass(60_000);
-  assert.equal(asked(), 1);
+  assert.equal(refreshes(), 1);
 });
 
-test('a stream that is lost makes it ask soon', async (t) => {
-  const { following, pass, asked } = setUp(t);
+test('a lost stream resets the delay', async (t) => {
+  const { following, pass, refreshes } = setUp(t);
   following.update(['a'], true);
   following.update(['a'], false);
   await pass(1_000);
-  assert.equal(asked(), 1);
+  assert.equal(refreshes(), 1);
 });
 
-test('a new order is asked for soon, the same ones change nothing', async (t) => {
-  const { following, pass, asked } = setUp(t);
+test('a new open order resets the delay, an unchanged list does not', async (t) => {
+  const { following, pass, refreshes } = setUp(t);
   following.update(['a'], false);
   for (let i = 0; i < 10; i += 1) await pass(10_000);
-  const before = asked();
+  const before = refreshes();
   following.update(['a'], false);
   await pass(1_000);
-  assert.equal(asked(), before);
+  assert.equal(refreshes(), before);
   following.update(['b', 'a'], false);
   await pass(1_000);
-  assert.equal(asked(), before + 1);
+  assert.equal(refreshes(), before + 1);
 });
 
-test('a hidden page asks nothing, and soon when it is seen again', async (t) => {
-  const { following, pass, show, asked } = setUp(t);
+test('a hidden page pauses polling, and polls soon when it is visible again', async (t) => {
+  const { following, pass, show, refreshes } = setUp(t);
   following.update(['a'], false);
   show(false);
   await pass(60_000);
-  assert.equal(asked(), 0);
+  assert.equal(refreshes(), 0);
   show(true);
   await pass(1_000);
-  assert.equal(asked(), 1);
+  assert.equal(refreshes(), 1);
 });

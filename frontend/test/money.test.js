@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import * as json from '../public/js/json.js';
 import { MAX, format, fromLiteral, parse, toLiteral } from '../public/js/money.js';
 
-test('typed amounts are read exactly', () => {
+test('typed amounts are parsed exactly', () => {
   const cases = {
     0: 0n,
     1000: 100_000n,
@@ -23,12 +23,12 @@ test('typed amounts are read exactly', () => {
   for (const [text, amount] of Object.entries(cases)) assert.deepEqual(parse(text), { amount }, text);
 });
 
-test('what is not an exact amount is refused, with the reason', () => {
+test('invalid amounts are rejected with a reason', () => {
   const cases = {
     '': /is required/,
     '   ': /is required/,
-    '1.999': /two decimals/,
-    '1,000': /two decimals/,
+    '1.999': /two decimal places/,
+    '1,000': /two decimal places/,
     '10000000000000.00': /at most 9 999 999 999 999\.99/,
     '999999999999999999999': /at most/,
   };
@@ -42,13 +42,13 @@ test('what is not an exact amount is refused, with the reason', () => {
   }
 });
 
-test('the least amount is part of the amounts', () => {
+test('the minimum amount is valid', () => {
   assert.deepEqual(parse('0.01', 1n), { amount: 1n });
   assert.match(parse('0', 1n).error, /at least 0\.01/);
   assert.match(parse('0.00', 1n).error, /at least 0\.01/);
 });
 
-test('amounts are grouped for people, and what is shown can be typed again', () => {
+test('displayed amounts are grouped and can be parsed again', () => {
   const cases = [[0n, '0.00'], [5n, '0.05'], [99_900n, '999.00'], [100_000n, '1 000.00'], [-123_456_789n, '−1 234 567.89'], [MAX, '9 999 999 999 999.99']];
   for (const [amount, text] of cases) {
     assert.equal(format(amount), text.replaceAll(' ', '\u00a0'));
@@ -56,7 +56,7 @@ test('amounts are grouped for people, and what is shown can be typed again', () 
   }
 });
 
-test('amounts are the API’s JSON numbers', () => {
+test('amounts convert to and from the JSON numbers of the API', () => {
   const cases = [[0n, '0'], [1n, '0.01'], [10n, '0.1'], [100_000n, '1000'], [1_990n, '19.9'], [1_999n, '19.99'], [-1_999n, '-19.99'], [MAX, '9999999999999.99']];
   for (const [amount, literal] of cases) {
     assert.equal(toLiteral(amount), literal);
@@ -66,7 +66,7 @@ test('amounts are the API’s JSON numbers', () => {
   for (const bad of ['1.999', '1e3', '', 'null', '1.', ' 1']) assert.throws(() => fromLiteral(bad), RangeError, bad);
 });
 
-test('JSON keeps every digit, and strings stay as they are', () => {
+test('JSON keeps every digit of a number and leaves strings unchanged', () => {
   const text = '{"balance": 9999999999999.99, "item": "a \\"1.5\\" b\\\\", "n": [-1, 2e3], "ok": true, "none": null}';
   assert.deepEqual(json.parse(text), {
     balance: '9999999999999.99', item: 'a "1.5" b\\', n: ['-1', '2e3'], ok: true, none: null,

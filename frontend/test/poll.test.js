@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { poll } from '../public/js/poll.js';
 
-// Page and window are EventTargets, the page with `hidden`; time is the test's own.
+// The page and the window are EventTargets; the page also has `hidden`. Time is mocked.
 function setUp(t, answer = async () => true) {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const page = Object.assign(new EventTarget(), { hidden: false });
@@ -22,7 +22,7 @@ function setUp(t, answer = async () => true) {
   return { pass, show, settle, window, reads: () => read.mock.callCount() };
 }
 
-test('it reads every few seconds', async (t) => {
+test('it reads every three seconds', async (t) => {
   const { pass, reads } = setUp(t);
   for (let i = 1; i <= 3; i += 1) {
     await pass(2_999);
@@ -32,7 +32,7 @@ test('it reads every few seconds', async (t) => {
   }
 });
 
-test('a hidden page reads nothing, and at once when it is seen again', async (t) => {
+test('a hidden page pauses reading, and reads at once when it is visible again', async (t) => {
   const { pass, show, reads } = setUp(t);
   await show(false);
   await pass(60_000);
@@ -43,7 +43,7 @@ test('a hidden page reads nothing, and at once when it is seen again', async (t)
   assert.equal(reads(), 2);
 });
 
-test('a window that gets the focus, or is shown again, reads at once', async (t) => {
+test('focus and pageshow trigger an immediate read', async (t) => {
   const { pass, settle, window, reads } = setUp(t);
   for (const [i, name] of ['focus', 'pageshow'].entries()) {
     window.dispatchEvent(new Event(name));
@@ -51,10 +51,10 @@ test('a window that gets the focus, or is shown again, reads at once', async (t)
     assert.equal(reads(), i + 1);
   }
   await pass(3_000);
-  assert.equal(reads(), 3, 'there is one timer');
+  assert.equal(reads(), 3, 'there must be only one timer');
 });
 
-test('it never reads twice at the same time', async (t) => {
+test('reads never overlap', async (t) => {
   let release;
   const { pass, window, reads } = setUp(t, () => new Promise((resolve) => { release = resolve; }));
   await pass(3_000);
@@ -67,7 +67,7 @@ test('it never reads twice at the same time', async (t) => {
   assert.equal(reads(), 2);
 });
 
-test('while it fails it reads more seldom, and soon again afterwards', async (t) => {
+test('failures lengthen the interval, and a success resets it', async (t) => {
   let works = false;
   const { pass, reads } = setUp(t, async () => works);
   await pass(3_000);
@@ -78,7 +78,7 @@ test('while it fails it reads more seldom, and soon again afterwards', async (t)
   for (let i = 0; i < 5; i += 1) await pass(30_000);
   const before = reads();
   await pass(29_999);
-  assert.equal(reads(), before, 'never more seldom than every 30 seconds');
+  assert.equal(reads(), before, 'the interval must not exceed 30 seconds');
   works = true;
   await pass(1);
   await pass(3_000);

@@ -5,24 +5,24 @@ import { isBusy } from '../public/js/intents.js';
 import { createShop } from '../public/js/shop.js';
 import { initialState, reduce } from '../public/js/state.js';
 import { createStore } from '../public/js/store.js';
-import { order, startPeer, until } from './peer.js';
+import { order, startServer, until } from './server.js';
 
 const reads = (request) => {
   if (request.url.startsWith('/orders/')) return { orders: [order('a')] };
   return request.url.includes('entries') ? { entries: [] } : { user_id: 1, balance: 5 };
 };
 
-// A shop of user 1 whose reads succeed; write(request, response, body) answers its POSTs.
+// Opens a shop for user 1. write(request, response, body) answers its POSTs, read its other requests.
 async function openShop(t, write, read = reads) {
-  const peer = await startPeer(t, (request, response, body) => (request.method === 'POST' ? write : read)(request, response, body));
+  const server = await startServer(t, (request, response, body) => (request.method === 'POST' ? write : read)(request, response, body));
   const store = createStore(reduce, initialState);
-  const shop = createShop(createApi({ base: peer.base, timeout: 1_000 }), store, { pauses: [] });
+  const shop = createShop(createApi({ base: server.base, timeout: 1_000 }), store, { retryDelays: [] });
   await shop.chooseUser(1);
-  const posts = () => peer.requests.filter(({ method }) => method === 'POST');
-  return { shop, store, posts, requests: peer.requests };
+  const posts = () => server.requests.filter(({ method }) => method === 'POST');
+  return { shop, store, posts, requests: server.requests };
 }
 
-test('a placed order is in the list at once', async (t) => {
+test('a placed order appears in the list at once', async (t) => {
   const { shop, store, posts } = await openShop(t, () => order('b', { item: 'Tea', price: 19.99 }));
   assert.equal(await shop.placeOrder({ item: '  Tea ', price: '19,99' }), true);
   assert.equal(posts()[0].body, '{"user_id":1,"item":"Tea","price":19.99}');
@@ -31,42 +31,42 @@ test('a placed order is in the list at once', async (t) => {
   assert.deepEqual(store.state.order.done, { typed: { item: '  Tea ', price: '19,99' } });
 });
 
-test('what cannot be right is never sent', async (t) => {
+test('invalid input is never sent', async (t) => {
   const { shop, store, posts } = await openShop(t, () => order('b'));
   const cases = [
     [{ item: ' ', price: '0' }, { item: /required/, price: /at least 0\.01/ }],
     [{ item: 'x'.repeat(201), price: '-5' }, { item: /200/, price: /plain number/ }],
-    [{ item: 'a\u0007b', price: '1.999' }, { item: /control/, price: /two decimals/ }],
+    [{ item: 'a\u0007b', price: '1.999' }, { item: /control/, price: /two decimal places/ }],
   ];
-  for (const [typed, wrong] of cases) {
+  for (const [typed, errors] of cases) {
     assert.equal(await shop.placeOrder(typed), false);
-    for (const field of Object.keys(wrong)) assert.match(store.state.order.errors[field], wrong[field]);
+    for (const field of Object.keys(errors)) assert.match(store.state.order.errors[field], errors[field]);
   }
-  assert.equal(await shop.topUp('0'), false, 'an open account is not topped up by nothing');
+  assert.equal(await shop.topUp('0'), false, 'a top-up of an open account must not be zero');
   assert.equal(posts().length, 0);
-  assert.equal(await shop.placeOrder({ item: '😀'.repeat(200), price: '1' }), true, 'characters are counted, not UTF-16 units');
+  assert.equal(await shop.placeOrder({ item: '😀'.repeat(200), price: '1' }), true, 'the limit must count characters, not UTF-16 units');
 });
 
-test('what the shop refuses stands at its fields, and the rest at the form', async (t) => {
+test('refusals are shown at their fields, or at the form', async (t) => {
   let errors = [{ pointer: '/price', detail: 'must be lower' }];
-  const { shop, store } = await openShop(t, (request, response) => ((response.statusCode = 422), { detail: 'not so', errors }));
+  const { shop, store } = await openShop(t, (request, response) => ((response.statusCode = 422), { detail: 'not acceptable', errors }));
   await shop.placeOrder({ item: 'Tea', price: '1' });
   assert.deepEqual(store.state.order.errors, { price: 'must be lower' });
   errors = undefined;
   await shop.placeOrder({ item: 'Tea', price: '1' });
-  assert.deepEqual(store.state.order.errors, { form: 'not so' });
+  assert.deepEqual(store.state.order.errors, { form: 'not acceptable' });
   assert.deepEqual(store.state.notices, {});
 });
 
-test('an older answer that comes late does not win over a newer one', async (t) => {
+test('a late response does not replace a newer one', async (t) => {
   let release;
   const held = new Promise((resolve) => { release = resolve; });
-  let asked = 0;
+  let accountReads = 0;
   const read = async (request) => {
     if (request.url !== '/accounts/1') return reads(request);
-    asked += 1;
-    const balance = asked;
-    if (asked === 2) await held;
+    accountReads += 1;
+    const balance = accountReads;
+    if (accountReads === 2) await held;
     return { user_id: 1, balance };
   };
   const { shop, store } = await openShop(t, undefined, read);
@@ -75,7 +75,7 @@ test('an older answer that comes late does not win over a newer one', async (t) 
   await shop.readMoney();
   release();
   await slow;
-  assert.equal(asked, 3);
+  assert.equal(accountReads, 3);
   assert.equal(store.state.account.balance, 300n);
 });
 

@@ -10,7 +10,7 @@ const money = (balance) => ({ type: 'money/loaded', about: 1, account: { balance
 const chosen = { type: 'user/chosen', user: 1 };
 const ids = (state) => state.orders.items.map(({ id }) => id).join('');
 
-test('answers about a user who is no longer shown change nothing', () => {
+test('responses for a previous user change nothing', () => {
   const state = run([chosen, { type: 'user/chosen', user: 2 }]);
   const late = [
     loaded([order('a')]),
@@ -21,8 +21,8 @@ test('answers about a user who is no longer shown change nothing', () => {
   for (const action of late) assert.equal(reduce(state, action), state, action.type);
 });
 
-test('choosing a user forgets the other one’s things, but not what is unknown about them', () => {
-  const notice = { topic: 'order', text: 'not known', retry: { what: 'again', label: 'x' } };
+test('choosing a user drops the data of the previous user, but not the intents without an answer', () => {
+  const notice = { topic: 'order', text: 'unknown', retry: { action: 'retry', label: 'x' } };
   const intent = { key: 'k', topic: 'order', user: 1, values: {}, at: 0, unknown: false };
   const state = run([
     chosen, loaded([order('a', 'PAID')]), money(5n), { type: 'statement/toggled', shown: true },
@@ -33,76 +33,76 @@ test('choosing a user forgets the other one’s things, but not what is unknown 
   assert.deepEqual(state, { ...initialState, user: 2, intents, notices: { k: notice }, statement: { ...initialState.statement, shown: true } });
 });
 
-test('an account is unknown, then there is none, then it has its balance', () => {
+test('an account is unknown, then none, then open with its balance', () => {
   const none = run([chosen, { ...money(), account: null }]);
   assert.equal(initialState.account.status, 'unknown');
   assert.equal(none.account.status, 'none');
   assert.deepEqual(reduce(none, money(7n)).account, { status: 'open', balance: 7n, at: 9 });
 });
 
-test('a balance never contradicts the statement that is shown with it', () => {
+test('the balance never contradicts the open statement', () => {
   const entry = (seq, balanceAfter) => ({ seq, balanceAfter, amount: 1n, kind: 'top_up' });
   const page = (...items) => ({ page: { items, nextCursor: '' } });
   const shown = run([chosen, money(5n), { type: 'statement/toggled', shown: true }, { ...money(5n), ...page(entry(2, 7n), entry(1, 5n)) }]);
-  assert.equal(shown.account.balance, 7n, 'the two were read at different moments');
+  assert.equal(shown.account.balance, 7n, 'the balance must be that of the newest entry');
   const opened = run([chosen, { type: 'statement/toggled', shown: true }, { ...money(), account: null, ...page(entry(1, 5n)) }]);
   assert.deepEqual([opened.account.status, opened.account.balance], ['open', 5n]);
   const done = reduce(shown, { type: 'topUp/done', typed: '1' });
-  assert.equal(done.account.balance, 7n, 'the answer is not in the statement yet');
-  const again = run([{ type: 'statement/toggled', shown: false }, money(9n), { type: 'statement/toggled', shown: true }], shown);
-  assert.deepEqual([again.account.balance, again.statement.items.length], [9n, 0], 'what was read before is not shown again');
+  assert.equal(done.account.balance, 7n, 'the balance must not change before the statement does');
+  const reopened = run([{ type: 'statement/toggled', shown: false }, money(9n), { type: 'statement/toggled', shown: true }], shown);
+  assert.deepEqual([reopened.account.balance, reopened.statement.items.length], [9n, 0], 'old entries must not be shown again');
   const late = run([{ type: 'statement/toggled', shown: false }, { ...money(8n), ...page(entry(3, 8n)) }], shown);
   assert.deepEqual([late.account.balance, late.statement.items.length], [8n, 0]);
 });
 
-test('an intent that another tab got an answer to is forgotten, but not one that is under way here', () => {
+test('an intent that another tab settled is dropped, unless its request is in flight here', () => {
   const intent = { key: 'k', topic: 'order', user: 1, values: {} };
   const elsewhere = { type: 'intent/settledElsewhere', key: 'k' };
   const busy = run([chosen, { type: 'intent/sent', intent }]);
   assert.equal(reduce(busy, elsewhere), busy);
-  const failed = reduce(busy, { type: 'intent/failed', key: 'k', unknown: true, notice: { topic: 'order', text: 'not known' } });
-  const gone = reduce(failed, elsewhere);
-  assert.deepEqual([gone.intents, gone.notices], [{}, {}]);
+  const failed = reduce(busy, { type: 'intent/failed', key: 'k', unknown: true, notice: { topic: 'order', text: 'unknown' } });
+  const dropped = reduce(failed, elsewhere);
+  assert.deepEqual([dropped.intents, dropped.notices], [{}, {}]);
 });
 
-test('an order is shown newest first and never goes back to an older version', () => {
+test('orders are listed newest first and never revert to an older version', () => {
   const state = run([chosen, loaded([order('b'), order('a')]), { type: 'order/placed', order: order('c') }]);
   assert.equal(ids(state), 'cba');
   const paid = run([loaded([order('c', 'PAID'), order('b'), order('a')]), loaded([order('c'), order('b'), order('a')])], state);
   assert.equal(paid.orders.items[0].status, 'PAID');
 });
 
-test('a settled order counts once and is told with its reason', () => {
+test('a settled order is counted and announced once, with its reason', () => {
   const open = run([chosen, loaded([order('b'), order('a', 'PAID')])]);
-  assert.equal(open.settled, 0, 'what was settled before the visit is no news');
+  assert.equal(open.settled, 0, 'orders settled before the visit must not count');
   const cancelled = loaded([order('b', 'CANCELLED', 2, 'insufficient_funds'), order('a', 'PAID')]);
   const settled = reduce(open, cancelled);
   assert.equal(settled.settled, 1);
-  assert.equal(settled.said.text, 'Order “Item b”: cancelled. There was not enough money on the account.');
+  assert.equal(settled.announcement.text, 'Order “Item b”: cancelled. There was not enough money in your account.');
   assert.equal(reduce(settled, cancelled).settled, 1);
-  assert.equal(reduce(settled, cancelled).said, settled.said, 'nothing is told twice');
+  assert.equal(reduce(settled, cancelled).announcement, settled.announcement, 'nothing must be announced twice');
 });
 
-test('an order placed elsewhere and already settled is news too', () => {
+test('an order that was placed elsewhere and is already settled counts', () => {
   const state = run([chosen, loaded([]), loaded([order('a', 'PAID')])]);
   assert.equal(state.settled, 1);
 });
 
-test('an order whose settling is seen before its placing is told once', () => {
+test('an order that settles before the response to its placement is announced once', () => {
   const state = run([chosen, loaded([]), loaded([order('a', 'PAID')]), { type: 'order/placed', order: order('a') }]);
   assert.equal(state.orders.items[0].status, 'PAID');
   assert.equal(state.settled, 1);
-  assert.match(state.said.text, /: paid/);
+  assert.match(state.announcement.text, /: paid/);
 });
 
-test('an unknown status and an unknown reason are shown as they are, and may still change', () => {
+test('unknown statuses and reasons are shown unchanged, and an unknown status counts as open', () => {
   const odd = run([chosen, loaded([order('a')]), loaded([order('a', 'RESERVED', 2)])]);
   assert.equal(odd.settled, 0);
   const ended = reduce(odd, loaded([order('a', 'CANCELLED', 3, 'cosmic_rays')]));
-  assert.match(ended.said.text, /cancelled\. cosmic_rays/);
+  assert.match(ended.announcement.text, /cancelled\. cosmic_rays/);
 });
 
-test('older pages follow the list’s end, and a refresh keeps them', () => {
+test('older pages are appended, and a refresh keeps them', () => {
   const state = run([
     chosen, loaded([order('f'), order('e')], 'e'),
     { type: 'orders/olderLoaded', cursor: 'e', page: { items: [order('d'), order('c')], nextCursor: 'c' } },
@@ -112,20 +112,20 @@ test('older pages follow the list’s end, and a refresh keeps them', () => {
   assert.equal(state.orders.nextCursor, 'c');
 });
 
-test('a page that was asked for at another end is dropped', () => {
+test('a page for an outdated cursor is dropped', () => {
   const state = run([chosen, loaded([order('f'), order('e')], 'e')]);
   const late = { type: 'orders/olderLoaded', cursor: 'z', page: { items: [order('a')], nextCursor: '' } };
   assert.deepEqual(reduce(state, late).orders, state.orders);
 });
 
-test('a refresh that does not reach the known orders starts the list over', () => {
+test('a refresh that does not reach the known orders restarts the list', () => {
   const state = run([chosen, loaded([order('b'), order('a')], 'a'), loaded([order('y'), order('x')], 'x')]);
   assert.equal(ids(state), 'yx');
   assert.equal(state.orders.nextCursor, 'x');
-  assert.equal(ids(run([chosen, loaded([order('b')]), loaded([order('y'), order('x')])])), 'yxb', 'the last page has nothing behind it');
+  assert.equal(ids(run([chosen, loaded([order('b')]), loaded([order('y'), order('x')])])), 'yxb', 'without a next page there is no gap, and known orders must stay');
 });
 
-test('a statement is merged by its sequence', () => {
+test('statement pages are merged by sequence number', () => {
   const entry = (seq) => ({ seq, kind: 'top_up' });
   const state = run([
     chosen, { type: 'statement/toggled', shown: true },
@@ -137,26 +137,26 @@ test('a statement is merged by its sequence', () => {
   assert.deepEqual([state.statement.shown, state.statement.nextCursor], [true, '']);
 });
 
-test('a form is busy from sending to the answer, and a new try clears what was wrong', () => {
+test('a form is busy until the response, and a retry clears its errors', () => {
   const intent = { key: 'k', topic: 'order', user: 1, values: {} };
   const refused = run([chosen, { type: 'intent/sent', intent }, { type: 'intent/settled', key: 'k' }, { type: 'order/refused', errors: { item: 'is required' } }]);
   assert.deepEqual([isBusy(refused, 'order'), refused.order.errors], [false, { item: 'is required' }]);
-  const again = reduce(refused, { type: 'intent/sent', intent });
-  assert.deepEqual([isBusy(again, 'order'), again.order.errors], [true, {}]);
-  assert.equal(isBusy(again, 'topUp'), false);
-  assert.equal(isBusy(reduce(again, { type: 'user/chosen', user: 2 }), 'order'), false, 'another user’s form is free');
+  const retried = reduce(refused, { type: 'intent/sent', intent });
+  assert.deepEqual([isBusy(retried, 'order'), retried.order.errors], [true, {}]);
+  assert.equal(isBusy(retried, 'topUp'), false);
+  assert.equal(isBusy(reduce(retried, { type: 'user/chosen', user: 2 }), 'order'), false, 'the form of another user must not be busy');
 });
 
-test('an order that is told again, or in an older version, changes nothing', () => {
+test('a duplicate or older version of an order changes nothing', () => {
   const changed = (...orders) => ({ type: 'orders/changed', about: 1, orders });
   const state = run([chosen, loaded([order('a')]), changed(order('a', 'PAID', 2))]);
   assert.deepEqual([state.orders.items[0].status, state.settled], ['PAID', 1]);
   const after = run([changed(order('a', 'PAID', 2)), changed(order('a', 'NEW', 1))], state);
   assert.equal(after.orders.items[0], state.orders.items[0]);
-  assert.deepEqual([after.settled, after.said], [1, state.said]);
+  assert.deepEqual([after.settled, after.announcement], [1, state.announcement]);
 });
 
-test('a paid order that is cancelled moves money once more, also when the steps between were not seen', () => {
+test('the cancellation of a paid order counts as settled, even if intermediate steps were missed', () => {
   const paid = run([chosen, loaded([order('b', 'PAID', 2), order('a', 'PAID', 2)])]);
   assert.equal(paid.settled, 0);
   const changed = (...orders) => ({ type: 'orders/changed', orders });
@@ -166,21 +166,21 @@ test('a paid order that is cancelled moves money once more, also when the steps 
   assert.equal(reduce(paid, changed(order('b', 'CANCELLED', 4, 'cancelled_by_user'))).settled, 1);
 });
 
-test('a change beyond the list’s end leaves no hole in it, and counts', () => {
+test('a change beyond the end of the list is not inserted, but counts as settled', () => {
   const state = run([chosen, loaded([order('f'), order('e')], 'e'), { type: 'orders/changed', orders: [order('a', 'CANCELLED', 4, 'cancelled_by_user')] }]);
   assert.equal(ids(state), 'fe');
   assert.equal(state.settled, 1);
 });
 
-test('whether to cancel is asked of one order, until it can be cancelled no more', () => {
+test('one cancellation at a time is confirmed, and only while the order can be cancelled', () => {
   const asked = run([chosen, loaded([order('b'), order('a')]), { type: 'cancel/asked', id: 'a' }, { type: 'cancel/asked', id: 'b' }]);
-  assert.equal(asked.asking, 'b');
-  assert.equal(reduce(asked, { type: 'orders/changed', orders: [order('b', 'PAID', 2)] }).asking, 'b', 'a paid one still can');
-  assert.equal(reduce(asked, { type: 'orders/changed', orders: [order('b', 'CANCELLED', 2, 'insufficient_funds')] }).asking, '');
-  assert.equal(reduce(asked, { type: 'cancel/asked', id: '' }).asking, '');
+  assert.equal(asked.confirming, 'b');
+  assert.equal(reduce(asked, { type: 'orders/changed', orders: [order('b', 'PAID', 2)] }).confirming, 'b', 'a paid order can still be cancelled');
+  assert.equal(reduce(asked, { type: 'orders/changed', orders: [order('b', 'CANCELLED', 2, 'insufficient_funds')] }).confirming, '');
+  assert.equal(reduce(asked, { type: 'cancel/asked', id: '' }).confirming, '');
 });
 
-test('an order that is seen to be cancelled answers what was unknown about its cancellation', () => {
+test('an order that is being cancelled resolves the unknown outcome of its cancel request', () => {
   const intent = (id) => ({ key: `k${id}`, topic: 'cancel', user: 1, values: { id } });
   const failed = (id) => ({ type: 'intent/failed', key: `k${id}`, unknown: true, notice: { topic: 'cancel', text: id } });
   const state = run([
@@ -190,7 +190,7 @@ test('an order that is seen to be cancelled answers what was unknown about its c
   assert.deepEqual([Object.keys(state.intents), Object.keys(state.notices)], [['kb'], ['kb']]);
 });
 
-test('reads that fail share one notice until all succeed; dismissed, it stays away until then', () => {
+test('failed reads share one notice, and a dismissal lasts until all reads succeed', () => {
   const failed = (source) => ({ type: 'read/failed', source, text: `${source} failed` });
   const succeeded = (source) => ({ type: 'read/succeeded', source });
   const texts = (state) => shownNotices(state).map(({ text }) => text);
@@ -202,20 +202,20 @@ test('reads that fail share one notice until all succeed; dismissed, it stays aw
   assert.deepEqual(texts(run([succeeded('account'), succeeded('orders'), failed('orders')], dismissed)), ['orders failed']);
 });
 
-test('a failed read never hides what is unknown about an order', () => {
-  const notice = { topic: 'order', text: 'not known', retry: { what: 'again', label: 'Try again' } };
+test('a failed read never hides a notice about an order', () => {
+  const notice = { topic: 'order', text: 'unknown', retry: { action: 'retry', label: 'Try again' } };
   const state = run([chosen, { type: 'notice/shown', id: 'k', notice }, { type: 'read/failed', source: 'orders', text: 'x' }, { type: 'read/succeeded', source: 'orders' }]);
   assert.deepEqual(shownNotices(state), [{ id: 'k', busy: false, ...notice }]);
   assert.deepEqual(shownNotices(reduce(state, { type: 'notice/dismissed', id: 'k' })), []);
 });
 
-test('a dismissed notice gives its intent up, but not one that is under way', () => {
+test('dismissing a notice drops its intent, unless the request is in flight', () => {
   const intent = { key: 'k', topic: 'order', user: 1, values: {} };
-  const failed = { type: 'intent/failed', key: 'k', unknown: true, notice: { topic: 'order', text: 'not known' } };
+  const failed = { type: 'intent/failed', key: 'k', unknown: true, notice: { topic: 'order', text: 'unknown' } };
   const dismissed = { type: 'notice/dismissed', id: 'k' };
   const state = run([chosen, { type: 'intent/sent', intent }, failed]);
   assert.deepEqual(reduce(state, dismissed).intents, {});
-  const again = run([{ type: 'intent/sent', intent }], state);
-  assert.equal(shownNotices(again)[0].busy, true, 'it stays while it is tried again');
-  assert.deepEqual(Object.keys(reduce(again, dismissed).intents), ['k']);
+  const retried = run([{ type: 'intent/sent', intent }], state);
+  assert.equal(shownNotices(retried)[0].busy, true, 'the notice must stay during a retry');
+  assert.deepEqual(Object.keys(reduce(retried, dismissed).intents), ['k']);
 });

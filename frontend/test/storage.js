@@ -1,4 +1,4 @@
-/** The browser's Storage, which Node does not have: a stand-in with what the page relies on of the standard. */
+/** A Storage for tests, because Node has none. It implements the parts of the standard that the page uses. */
 export class TestStorage {
   #items = new Map();
 

@@ -1,19 +1,19 @@
-// The shop's HTTP API: exact values in and out, and one error type that says
-// what is known about a call that failed.
+// Client for the shop's HTTP API. Values are exact in both directions, and one error type
+// describes what is known about a failed call.
 import * as json from './json.js';
 import { decodeAccount, decodeEntries, decodeOrder, decodeOrders } from './wire.js';
 
 const TIMEOUT = 20_000;
-const PAGE = 20;
-const IN_FLIGHT = 'request-in-flight'; // the same key's first request has no outcome yet
+const PAGE_SIZE = 20;
+const IN_FLIGHT = 'request-in-flight'; // the first request with the same key has no outcome yet
 
 /**
- * A call that failed.
- * - status: the HTTP status, 0 when no answer came
- * - kind: the name of the problem's type, such as 'not-cancellable', or ''
- * - fields: what is wrong with each field, by its name; other complaints are in message
- * - done: 'no' when the shop refused and nothing happened, 'unknown' when it may have happened
- * - transient: whether the same call may well succeed later
+ * A failed call.
+ * - status: the HTTP status, 0 without a usable response
+ * - kind: the name of the problem type, such as 'not-cancellable', or ''
+ * - fields: error texts by field name; errors without a field are in message
+ * - done: 'no' if the shop refused and nothing happened, 'unknown' if the request may have been processed
+ * - transient: whether the same call may succeed later
  */
 export class ApiError extends Error {
   constructor({ status = 0, kind = '', message, fields = {}, requestId = '', cause }) {
@@ -29,13 +29,13 @@ export class ApiError extends Error {
   }
 }
 
-// A JSON Pointer to a member of the body; a deeper one belongs to its outermost member.
+// Returns the top-level member of the body that a JSON Pointer leads to.
 function fieldOf(pointer) {
   const [, name = ''] = pointer.split('/');
   return name.replaceAll('~1', '/').replaceAll('~0', '~');
 }
 
-/** Maps an answer that is not 2xx: a problem document (RFC 9457), or whatever a proxy made up. */
+/** Converts a response that is not 2xx, with a problem document (RFC 9457) or any other body, such as a proxy's. */
 export function problemError(response, body) {
   const { status } = response;
   let problem = {};
@@ -43,12 +43,12 @@ export function problemError(response, body) {
     try {
       problem = json.parse(body) ?? {};
     } catch {
-      // A cut document tells no more than its status.
+      // The document is truncated; only the status is known.
     }
   }
   const fields = {};
   const others = [];
-  for (const { pointer, parameter, detail = 'is not acceptable' } of Array.isArray(problem.errors) ? problem.errors : []) {
+  for (const { pointer, parameter, detail = 'is not valid' } of Array.isArray(problem.errors) ? problem.errors : []) {
     const name = typeof pointer === 'string' ? fieldOf(pointer) : '';
     if (name) fields[name] ??= detail;
     else others.push(parameter ? `${parameter} ${detail}` : detail);
@@ -56,7 +56,7 @@ export function problemError(response, body) {
   return new ApiError({
     status,
     kind: /\/problems\/([^/]+)\/?$/.exec(problem.type)?.[1],
-    message: others.join('; ') || problem.detail || problem.title || `the shop answered ${status}`,
+    message: others.join('; ') || problem.detail || problem.title || `the shop returned error ${status}`,
     fields,
     requestId: problem.request_id || response.headers.get('X-Request-Id') || '',
   });
@@ -78,51 +78,51 @@ export function createApi({ base = '', timeout = TIMEOUT } = {}) {
       });
       text = await response.text();
     } catch (cause) {
-      const late = cause.name === 'TimeoutError';
-      throw new ApiError({ message: late ? 'the shop did not answer in time' : 'the shop cannot be reached', cause });
+      const timedOut = cause.name === 'TimeoutError';
+      throw new ApiError({ message: timedOut ? 'the shop did not respond in time' : 'we could not reach the shop', cause });
     }
     if (!response.ok) throw problemError(response, text);
     try {
       return decode(json.parse(text));
     } catch (cause) {
-      throw new ApiError({ message: 'the shop’s answer cannot be read', cause });
+      throw new ApiError({ message: 'we could not read the response from the shop', cause });
     }
   }
 
-  // The key says which intent the request serves: however often it arrives, the shop does it once.
+  // The key identifies the intent. The shop processes it once, however often the request arrives.
   const post = (path, decode, key, fields) => call(path, decode, {
     method: 'POST',
     headers: { 'Idempotency-Key': `"${key}"`, ...(fields && { 'Content-Type': 'application/json' }) },
     body: fields && json.stringify(fields),
   });
 
-  const page = (cursor) => `limit=${PAGE}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`;
+  const page = (cursor) => `limit=${PAGE_SIZE}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`;
 
-  async function orWhenNone(none, answer) {
+  async function orIfNotFound(fallback, response) {
     try {
-      return await answer;
+      return await response;
     } catch (error) {
-      if (error.status === 404) return none;
+      if (error.status === 404) return fallback;
       throw error;
     }
   }
 
   return {
-    /** The user's account, or null when there is none. */
-    account: (user) => orWhenNone(null, call(`/accounts/${user}`, decodeAccount)),
-    /** Opens the account with that balance, or adds it to what is there. */
+    /** Reads the user's account; null if there is none. */
+    account: (user) => orIfNotFound(null, call(`/accounts/${user}`, decodeAccount)),
+    /** Opens the account with the amount, or adds the amount to its balance. */
     topUp: (user, amount, key) => post('/accounts/', decodeAccount, key, { user_id: user, balance: amount }),
-    /** A page of the user's statement; an empty one when there is no account. */
-    entries: (user, cursor) => orWhenNone(
+    /** Reads a page of the user's statement; an empty page if there is no account. */
+    entries: (user, cursor) => orIfNotFound(
       { items: [], nextCursor: '' },
       call(`/accounts/${user}/entries?${page(cursor)}`, decodeEntries),
     ),
     placeOrder: (user, { item, price }, key) => post('/orders/', decodeOrder, key, { user_id: user, item, price }),
-    /** Asks for the order to be cancelled; the answer is the order as it is by then. */
+    /** Requests cancellation of the order; resolves to its current state. */
     cancelOrder: (id, key) => post(`/orders/${encodeURIComponent(id)}/cancel`, decodeOrder, key),
     orders: (user, cursor) => call(`/orders/?user_id=${user}&${page(cursor)}`, decodeOrders),
     order: (id) => call(`/orders/${encodeURIComponent(id)}`, decodeOrder),
-    /** Where the user's orders tell their changes (text/event-stream); decodeEvent reads them. */
-    eventsAddress: (user) => `${base}/orders/events?user_id=${user}&${page()}`,
+    /** Returns the URL of the event stream of the user's orders (text/event-stream); decodeEvent decodes its events. */
+    eventsUrl: (user) => `${base}/orders/events?user_id=${user}&${page()}`,
   };
 }

@@ -1,10 +1,10 @@
-// How long after the first of two moments the other was, in few words.
+// Formats the time between two moments in a short form.
 
 const UNITS = [['d', 86_400_000], ['h', 3_600_000], ['min', 60_000], ['s', 1_000]];
 
 /**
- * '+12 ms', '+1.2 s', '+2 min 5 s', '+3 h 10 min'; null when a time cannot be read.
- * Steps are dated by more than one clock: one that seems to lie before the first is "+0 ms".
+ * Returns '+12 ms', '+1.2 s', '+2 min 5 s' or '+3 h 10 min'; null if a time cannot be parsed.
+ * Steps are timestamped by more than one clock, so a step may seem to precede the first. It is shown as '+0 ms'.
  */
 export function elapsed(from, to) {
   const passed = Math.max(0, new Date(to) - new Date(from));

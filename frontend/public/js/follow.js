@@ -1,51 +1,50 @@
-// Follows open orders by asking again. The event stream tells what happens to them; this is the net
-// under it: while there is no stream it asks every few seconds, so that no order ever seems stuck,
-// and seldom while there is one, as a connection may be dead and nobody notices.
+// Polls open orders, as a fallback for the event stream. Without a stream it polls every few seconds, so that
+// no order seems stuck. With a stream it polls rarely, in case the connection is dead and no error was reported.
 
-const FIRST = 1_000;
-const LAST = 10_000;
+const MIN_DELAY = 1_000;
+const MAX_DELAY = 10_000;
 const GROWTH = 1.6;
-const LIVE = 30_000;
+const LIVE_DELAY = 30_000;
 
 /**
  * @param {() => Promise<void>} refresh reads the orders again; it never rejects
- * @param {Document} page nothing is asked while it is hidden
+ * @param {Document} page polling is paused while it is hidden
  */
 export function followOrders(refresh, page) {
   let ids = '';
   let live = false;
-  let delay = FIRST;
+  let delay = MIN_DELAY;
   let timer;
-  let asking = false;
+  let refreshing = false;
 
-  function plan() {
-    if (ids === '' || asking || timer !== undefined || page.hidden) return;
-    timer = setTimeout(ask, live ? LIVE : delay);
-    delay = Math.min(delay * GROWTH, LAST);
+  function schedule() {
+    if (ids === '' || refreshing || timer !== undefined || page.hidden) return;
+    timer = setTimeout(refreshNow, live ? LIVE_DELAY : delay);
+    delay = Math.min(delay * GROWTH, MAX_DELAY);
   }
 
-  async function ask() {
+  async function refreshNow() {
     timer = undefined;
-    asking = true;
+    refreshing = true;
     try {
       await refresh();
     } finally {
-      asking = false;
-      plan();
+      refreshing = false;
+      schedule();
     }
   }
 
   function restart() {
     clearTimeout(timer);
     timer = undefined;
-    delay = FIRST;
-    plan();
+    delay = MIN_DELAY;
+    schedule();
   }
 
   page.addEventListener('visibilitychange', restart);
 
   return {
-    /** Says which orders are open, and whether the stream tells of them. What is new makes it ask soon again. */
+    /** Sets the ids of the open orders and whether a stream delivers their changes. Any change resets the delay. */
     update(open, streaming) {
       const now = open.join();
       if (now === ids && streaming === live) return;

@@ -1,4 +1,4 @@
-/** What the shop suggests to buy; prices as a person would type them. */
+/** The goods that the shop suggests; prices as a person would type them. */
 export const goods = [
   { item: 'Tea, 100 g', price: '349.90' },
   { item: 'Desk lamp', price: '2490' },

@@ -1,11 +1,11 @@
-// What the visitor wants done, each thing once. An intent is made at the first click and kept, with
-// its key and its exact request, until the shop gave a definite answer: the shop does one key once.
+// An intent is one thing that the visitor wants done exactly once. It is created at the first click and kept, with
+// its idempotency key and its exact request, until the shop gives a definite answer. The shop processes each key once.
 import { stringify } from './json.js';
 
-// The shop keeps a key for 24 hours. The hour between is for clocks and slow networks.
+// The shop keeps a key for 24 hours. The page stops an hour earlier, to allow for clock skew and slow networks.
 const SAFE_FOR = 23 * 60 * 60 * 1000;
 
-/** A key that nobody else makes. Browsers offer randomUUID to secure pages only, random bytes to all. */
+/** Returns a new unique key. Browsers offer randomUUID to secure pages only, random bytes to all. */
 export function newKey(crypto = globalThis.crypto) {
   if (crypto.randomUUID) return crypto.randomUUID();
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -13,23 +13,23 @@ export function newKey(crypto = globalThis.crypto) {
 
 /**
  * @param {'order' | 'topUp' | 'cancel'} topic
- * @param {object} values what is asked for; with the user it makes the exact request
+ * @param {object} values the content of the request; together with the user it determines the exact request
  */
 export const newIntent = (topic, user, values, now) => ({
   key: newKey(), topic, user, values, at: now, unknown: false, busy: false,
 });
 
-/** Whether the shop still knows the intent's key, so that sending it again does nothing twice. */
-export const isSafe = (intent, now) => Math.abs(now - intent.at) < SAFE_FOR; // a clock that was set back makes an age negative
+/** Reports whether the shop still keeps the intent's key, so that a retry has no second effect. */
+export const isSafe = (intent, now) => Math.abs(now - intent.at) < SAFE_FOR; // the age is negative if the clock was set back
 
-/** The intent that already stands for this request and may be sent again, if there is one. */
+/** Returns the intent for the same request that is still safe to retry, if there is one. */
 export function findSame(intents, topic, user, values, now) {
   const wanted = stringify(values);
   return Object.values(intents).find((known) => known.topic === topic && known.user === user && isSafe(known, now)
     && stringify(known.values) === wanted);
 }
 
-/** Whether the shown user has something of that topic under way; of one order, when its id is given. */
+/** Reports whether the current user has a request of that topic in flight. With an id, only requests for that order count. */
 export function isBusy({ intents, user }, topic, id) {
   return Object.values(intents).some((intent) => intent.busy && intent.topic === topic && intent.user === user
     && (id === undefined || intent.values.id === id));

@@ -1,16 +1,16 @@
-// JSON whose numbers stay exact. JSON.parse makes doubles of them, and a double
-// has too few digits for the largest amounts; JSON.stringify has no exact number at all.
+// JSON with exact numbers. JSON.parse turns numbers into doubles, which have too few digits
+// for the largest amounts, and JSON.stringify cannot write an exact number.
 import { toLiteral } from './money.js';
 
 const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g;
 
-/** Parses text; every number comes as the string of its literal. Throws SyntaxError. */
+/** Parses text; every number becomes the string of its literal. Throws SyntaxError. */
 export function parse(text) {
-  JSON.parse(text); // refuses what quoting the numbers could make acceptable, such as 007
+  JSON.parse(text); // rejects input that quoting the numbers would make valid, such as 007
   return JSON.parse(text.replace(STRING_OR_NUMBER, (token) => (token[0] === '"' ? token : `"${token}"`)));
 }
 
-/** Writes a flat object; a BigInt in it is an amount of money. */
+/** Serializes a flat object. A BigInt in it is an amount of money. */
 export function stringify(fields) {
   const members = Object.entries(fields).map(([name, value]) => {
     const written = typeof value === 'bigint' ? toLiteral(value) : JSON.stringify(value);

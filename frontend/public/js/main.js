@@ -1,7 +1,7 @@
-// Ties the parts: state → views, what the visitor does → use cases, what changed → effects.
+// Connects the parts: state → views, user input → use cases, state changes → effects.
 import { createApi } from './api.js';
 import { followOrders } from './follow.js';
-import { createKept, storageOf } from './kept.js';
+import { browserStorage, createIntentStorage } from './intent-storage.js';
 import { poll } from './poll.js';
 import { createShop } from './shop.js';
 import { initialState, isOpen, reduce } from './state.js';
@@ -17,13 +17,13 @@ import { createUserView } from './views/user.js';
 
 const api = createApi();
 const store = createStore(reduce, initialState);
-const kept = createKept(storageOf(window));
-const shop = createShop(api, store, { kept });
+const intentStorage = createIntentStorage(browserStorage(window));
+const shop = createShop(api, store, { intentStorage });
 const following = followOrders(shop.readOpenOrders, document);
 const stream = createStream({
-  connect: (user) => new EventSource(api.eventsAddress(user)), page: document, onEvent: shop.hear, onLive: shop.live,
+  connect: (user) => new EventSource(api.eventsUrl(user)), page: document, onEvent: shop.handleEvent, onLive: shop.setLive,
 });
-const retries = { refresh: shop.refresh, again: shop.tryAgain };
+const noticeActions = { refresh: shop.refresh, retry: shop.tryAgain };
 
 function choose(user) {
   if (user !== null) rememberUser(user);
@@ -39,29 +39,29 @@ const views = [
   }),
   createAccountView({ onTopUp: shop.topUp, onStatement: shop.toggleStatement, onMore: shop.showMoreEntries }),
   createOrdersView({
-    onRefresh: shop.refresh, onMore: shop.showMoreOrders, onAsk: shop.askToCancel, onCancel: shop.cancelOrder,
+    onRefresh: shop.refresh, onMore: shop.showMoreOrders, onConfirm: shop.confirmCancel, onCancel: shop.cancelOrder,
   }),
-  createNoticesView({ onRetry: (what, id) => retries[what](id), onDismiss: shop.dismiss }),
+  createNoticesView({ onAction: (action, id) => noticeActions[action](id), onDismiss: shop.dismiss }),
 ];
 
-store.subscribe((state, before) => {
-  kept.update(state.intents, before.intents); // first: what is sent must be known before it is
+store.subscribe((state, previous) => {
+  intentStorage.update(state.intents, previous.intents); // first, so that an intent is saved before it is sent
   for (const view of views) view.update(state);
-  if (state.said !== before.said) setText(byId('said'), state.said.text);
+  if (state.announcement !== previous.announcement) setText(byId('announcement'), state.announcement.text);
   following.update(state.orders.items.filter(isOpen).map((order) => order.id), state.live);
-  if (state.settled !== before.settled) shop.readMoney();
+  if (state.settled !== previous.settled) shop.readMoney();
 });
 
 window.addEventListener('popstate', () => choose(currentUser()));
 window.addEventListener('online', shop.refresh);
 window.addEventListener('storage', (event) => {
-  const key = kept.removedBy(event);
+  const key = intentStorage.removedKey(event);
   if (key !== null) shop.settledElsewhere(key);
 });
 window.addEventListener('beforeunload', (event) => {
-  if (kept.isMissingAny()) event.preventDefault();
+  if (intentStorage.hasUnsaved()) event.preventDefault();
 });
-// A key that is held down acts once. Its repeats would press whatever has the focus by then.
+// A key that is held down acts once. Its repeats would press whichever element has the focus by then.
 document.addEventListener('keydown', (event) => {
   if (event.repeat && event.key === 'Enter') event.preventDefault();
 }, { capture: true });

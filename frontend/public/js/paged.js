@@ -1,6 +1,6 @@
-// A keyset-paged list, newest first, that is refreshed from its front while
-// older pages are appended at its end. Pure functions; `kind` says how its items compare:
-// key(item); newer(a, b), a sort order; fresher(a, b), whether a replaces b, the same item.
+// A keyset-paged list, newest first. Refreshes merge into its front, and older pages are appended
+// at its end. All functions are pure. `kind` defines how items compare: key(item) identifies an item,
+// newer(a, b) is the sort order, and fresher(a, b) reports whether a replaces b, a copy of the same item.
 
 export const emptyList = Object.freeze({ items: Object.freeze([]), nextCursor: '', loaded: false });
 
@@ -13,24 +13,24 @@ function merged(kind, items, incoming) {
   return [...byKey.values()].sort(kind.newer);
 }
 
-/** Takes in items that are known one by one, such as an order just placed. */
+/** Merges single items into the list, such as an order that was just placed. */
 export function withItems(kind, list, incoming) {
   return { ...list, items: merged(kind, list.items, incoming) };
 }
 
-/** Takes in items that have changed. One beyond the list's end is left for the page that brings it. */
-export function withKnown(kind, list, incoming) {
+/** Merges changed items into the list. Items beyond its end are skipped; a later page will contain them. */
+export function withChanged(kind, list, incoming) {
   const last = list.items.at(-1);
   const isBeyond = (item) => last && list.nextCursor !== '' && kind.newer(last, item) < 0;
   return withItems(kind, list, incoming.filter((item) => !isBeyond(item)));
 }
 
-/** Takes in the newest page, read again. */
+/** Merges a fresh copy of the newest page into the list. */
 export function withNewest(kind, list, page) {
   const oldest = page.items.at(-1);
   const has = (items, item) => items.some((other) => kind.key(other) === kind.key(item));
-  // When so much is new that the page does not reach what is known, items between the two
-  // would be missing for ever: then the list starts over from the page.
+  // If the page does not reach the known items, the items between the two would stay missing
+  // forever. In that case the list starts over from the page.
   const gap = list.loaded && page.nextCursor !== '' && !has(list.items, oldest)
     && list.items.some((item) => kind.newer(oldest, item) < 0);
   return {
@@ -41,7 +41,7 @@ export function withNewest(kind, list, page) {
   };
 }
 
-/** Takes in the page that was read at cursor, if the list still ends there. */
+/** Appends the page that was read at cursor, if the list still ends there. */
 export function withOlder(kind, list, cursor, page) {
   if (cursor !== list.nextCursor) return list;
   return { ...withItems(kind, list, page.items), nextCursor: page.nextCursor };

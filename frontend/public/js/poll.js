@@ -1,17 +1,17 @@
-// Polls what no event stream covers, while the page is visible: the balance also changes by top-ups
-// in other tabs and through the API.
+// Polls the data that no event stream covers, while the page is visible. The balance also changes by
+// top-ups in other tabs and through the API.
 
-const EVERY = 3_000;
-const SLOWEST = 30_000;
+const INTERVAL = 3_000;
+const MAX_INTERVAL = 30_000;
 const GROWTH = 2;
 
 /**
- * @param {() => Promise<boolean>} read false when it failed, which makes the pauses longer; it never rejects
- * @param {Document} page nothing is read while it is hidden
- * @param {EventTarget} window its focus is a reason to read at once
+ * @param {() => Promise<boolean>} read resolves to false on failure, which lengthens the interval; it never rejects
+ * @param {Document} page polling is paused while it is hidden
+ * @param {EventTarget} window a focus event triggers an immediate read
  */
 export function poll(read, page, window) {
-  let pause = EVERY;
+  let interval = INTERVAL;
   let timer;
   let reading = false;
 
@@ -20,15 +20,15 @@ export function poll(read, page, window) {
     if (reading || page.hidden) return;
     reading = true;
     try {
-      pause = await read() ? EVERY : Math.min(pause * GROWTH, SLOWEST);
+      interval = await read() ? INTERVAL : Math.min(interval * GROWTH, MAX_INTERVAL);
     } finally {
       reading = false;
-      timer = setTimeout(readNow, pause);
+      timer = setTimeout(readNow, interval);
     }
   }
 
   page.addEventListener('visibilitychange', readNow);
   window.addEventListener('focus', readNow);
-  window.addEventListener('pageshow', readNow); // also when it comes back from the back/forward cache
-  timer = setTimeout(readNow, pause);
+  window.addEventListener('pageshow', readNow); // also fires when the page returns from the back/forward cache
+  timer = setTimeout(readNow, interval);
 }

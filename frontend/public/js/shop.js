@@ -1,38 +1,38 @@
-// The use cases: each talks to the API and tells the store what came of it. No DOM here.
-// What only looks is here; what changes something is in writes.js.
+// The use cases. Each calls the API and dispatches the result to the store. There is no DOM access here.
+// The use cases that only read are in this file; those that change something are in writes.js.
 import { ApiError } from './api.js';
 import { isOpen } from './state.js';
 import { readFailure } from './words.js';
 import { createWrites } from './writes.js';
 
-const REREAD_AT_ONCE = 10;
+const MAX_SINGLE_READS = 10;
 
-/** @param {{kept?: object, pauses?: number[], now?: () => number}} options kept: what outlives this page; see writes.js */
+/** @param {{intentStorage?: object, retryDelays?: number[], now?: () => number}} options see createWrites */
 export function createShop(api, store, options = {}) {
   const { dispatch } = store;
   const { now = Date.now } = options;
-  const newestAsk = {};
+  const latest = {}; // the latest request for each part of a source
 
-  // Reads for the current user: true unless it failed. Of each part of a source only the answer to the
-  // newest ask counts: answers may overtake each other.
+  // Reads for the current user. Resolves to false if the read failed. Responses can arrive out of order,
+  // so only the response to the latest request for a part of a source is used.
   async function read(source, load, part = 'newest') {
     const { user } = store.state;
     if (user === null) return true;
     const key = `${source} ${part}`;
-    const ask = (newestAsk[key] = {});
-    const tell = (action) => newestAsk[key] === ask && dispatch({ ...action, about: user });
+    const request = (latest[key] = {});
+    const dispatchIfLatest = (action) => latest[key] === request && dispatch({ ...action, about: user });
     try {
-      tell(await load(user));
-      tell({ type: 'read/succeeded', source });
+      dispatchIfLatest(await load(user));
+      dispatchIfLatest({ type: 'read/succeeded', source });
       return true;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      tell({ type: 'read/failed', source, text: readFailure(error) });
+      dispatchIfLatest({ type: 'read/failed', source, text: readFailure(error) });
       return false;
     }
   }
 
-  // The balance, and the statement where it is shown: one answer, so that the two never contradict each other.
+  // Reads the balance and, if it is open, the statement. Both go into one action, so that they never contradict each other.
   const readMoney = () => read('money', async (user) => {
     const at = now();
     const [account, page] = await Promise.all([api.account(user), store.state.statement.shown ? api.entries(user) : undefined]);
@@ -40,31 +40,31 @@ export function createShop(api, store, options = {}) {
   });
 
   async function readOrders() {
-    let seen = [];
+    let ids = [];
     await read('orders', async (user) => {
       const page = await api.orders(user);
-      seen = page.items.map((order) => order.id);
+      ids = page.items.map((order) => order.id);
       return { type: 'orders/loaded', page };
     });
-    return seen;
+    return ids;
   }
 
-  // Orders that may still change but are beyond what was just seen, one by one.
-  async function readOthers(seen) {
-    const left = store.state.orders.items.filter((order) => isOpen(order) && !seen.includes(order.id)).slice(0, REREAD_AT_ONCE);
-    if (seen.length === 0 || left.length === 0) return;
+  // Reads open orders one by one, except those that were just read as part of the newest page.
+  async function readOtherOpenOrders(justRead) {
+    const others = store.state.orders.items.filter((order) => isOpen(order) && !justRead.includes(order.id)).slice(0, MAX_SINGLE_READS);
+    if (justRead.length === 0 || others.length === 0) return;
     await read('orders', async () => ({
-      type: 'orders/changed', orders: await Promise.all(left.map((order) => api.order(order.id))),
+      type: 'orders/changed', orders: await Promise.all(others.map((order) => api.order(order.id))),
     }), 'open');
   }
 
   const refresh = () => Promise.all([readMoney(), readOrders()]);
 
-  const hears = {
+  const eventHandlers = {
     snapshot(user, page) {
       dispatch({ type: 'orders/loaded', page, about: user });
       dispatch({ type: 'read/succeeded', source: 'orders', about: user });
-      if (store.state.user === user) readOthers(page.items.map((order) => order.id));
+      if (store.state.user === user) readOtherOpenOrders(page.items.map((order) => order.id));
     },
     order: (user, order) => dispatch({ type: 'orders/changed', orders: [order], about: user }),
   };
@@ -79,14 +79,14 @@ export function createShop(api, store, options = {}) {
       return refresh();
     },
 
-    /** Takes in an event of the user's stream. */
-    hear: (user, name, told) => hears[name](user, told),
+    /** Handles an event of the user's stream. */
+    handleEvent: (user, name, data) => eventHandlers[name](user, data),
 
-    /** Says whether changes are told as they happen. */
-    live: (user, live) => dispatch({ type: 'stream/live', live, about: user }),
+    /** Sets whether the stream delivers the user's changes. */
+    setLive: (user, live) => dispatch({ type: 'stream/live', live, about: user }),
 
-    /** Reads the orders that may change by themselves: the newest page, and open ones beyond it. */
-    readOpenOrders: async () => readOthers(await readOrders()),
+    /** Reads the newest page of orders, and the open orders beyond it. */
+    readOpenOrders: async () => readOtherOpenOrders(await readOrders()),
 
     showMoreOrders: () => read('orders', async (user) => {
       const cursor = store.state.orders.nextCursor;
@@ -103,8 +103,8 @@ export function createShop(api, store, options = {}) {
       return { type: 'statement/olderLoaded', cursor, page: await api.entries(user, cursor) };
     }, 'older'),
 
-    /** Asks the visitor whether the order is to be cancelled indeed; no order when it is to be kept. */
-    askToCancel: (id = '') => dispatch({ type: 'cancel/asked', id }),
+    /** Asks the visitor to confirm the cancellation of an order. Without an id, it withdraws the question. */
+    confirmCancel: (id = '') => dispatch({ type: 'cancel/asked', id }),
 
     dismiss: (id) => dispatch({ type: 'notice/dismissed', id }),
   };

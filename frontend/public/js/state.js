@@ -1,17 +1,17 @@
-// The page's whole state, and the one pure function that changes it.
-import { emptyList, withItems, withKnown, withNewest, withOlder } from './paged.js';
+// The state of the page, and the pure reducer that changes it.
+import { emptyList, withItems, withChanged, withNewest, withOlder } from './paged.js';
 import { orderWords } from './words.js';
 
 const TERMINAL = new Set(['PAID', 'CANCELLED']);
 
 const CANCELLABLE = new Set(['NEW', 'PAID']);
 
-/** An order that may still change by itself, one of a status unknown to the page too. */
+/** Reports whether the order may still change without the visitor. An unknown status counts as open. */
 export const isOpen = (order) => !TERMINAL.has(order.status);
 
 export const isCancellable = (order) => CANCELLABLE.has(order.status);
 
-// Ids are UUIDv7: their text sorts by time, as the API's pages do.
+// Ids are UUIDv7, so their text sorts by time, in the same order as the API's pages.
 const ORDERS = {
   key: (order) => order.id,
   newer: (a, b) => (a.id < b.id ? 1 : -1),
@@ -26,15 +26,15 @@ const ENTRIES = {
 const idleForm = { errors: {}, done: null };
 
 /**
- * - account.status: 'unknown' until it was read, then 'none' or 'open'; account.at: when its newest read began
- * - topUp, order: the two forms: what is wrong by field (`form` is what belongs to no field), and what was typed for the last thing done
- * - live: whether changes of orders are told as they happen
- * - asking: the id of the order of which it is asked whether to cancel it indeed, or ''
- * - settled: how many orders were seen to reach an end; it grows when the balance may have changed
- * - failing: what could not be read the last time, by its source
- * - intents: by key, what is under way or has no definite answer yet, of every user
- * - notices: by id, {topic, text, retry?}; the one about an intent has its key
- * - said: the last thing told to screen readers; a new object each time
+ * - account.status: 'unknown' until the first read, then 'none' or 'open'; account.at: when the newest read started
+ * - topUp, order: the two forms; errors by field (`form` for an error without a field), and the typed input of the last success
+ * - live: whether the stream delivers changes of orders as they happen
+ * - confirming: the id of the order whose cancellation the visitor is asked to confirm, or ''
+ * - settled: the number of orders that reached a terminal status while the page was open; when it grows, the balance may have changed
+ * - failing: texts about failed reads, by source; a success removes the text
+ * - intents: by key, the requests in flight or without a definite answer, of all users
+ * - notices: by id, {topic, text, retry?}; a notice about an intent has the intent's key as its id
+ * - announcement: the last text for screen readers; a new object each time
  */
 export const initialState = {
   user: null,
@@ -44,36 +44,36 @@ export const initialState = {
   order: idleForm,
   orders: emptyList,
   live: false,
-  asking: '',
+  confirming: '',
   statement: { shown: false, ...emptyList },
   settled: 0,
   failing: {},
   failingDismissed: false,
   intents: {},
   notices: {},
-  said: { text: '' },
+  announcement: { text: '' },
 };
 
-// Takes in `seen` orders: those that have just ended are told, and may have moved money.
+// Sets the list of orders. Orders in `seen` that have just ended are announced and counted as settled.
 function withOrders(state, orders, seen = orders.items) {
-  const before = new Map(state.orders.items.map((order) => [order.id, order]));
-  // Once the list was read, an order that is new to it and has ended did so just now, elsewhere.
+  const previous = new Map(state.orders.items.map((order) => [order.id, order]));
+  // If the list was loaded before, an ended order that is new to it was placed elsewhere and has just ended.
   const isNews = ({ id, status, version }) => {
-    const known = before.get(id);
+    const known = previous.get(id);
     return known ? version > known.version && status !== known.status : state.orders.loaded;
   };
   const ended = seen.filter((order) => !isOpen(order) && isNews(order));
-  const next = withoutAnswered({ ...state, orders });
+  const next = withoutObsoleteCancels({ ...state, orders });
   if (ended.length === 0) return next;
-  return { ...next, settled: state.settled + ended.length, said: { text: ended.map(orderWords).join(' ') } };
+  return { ...next, settled: state.settled + ended.length, announcement: { text: ended.map(orderWords).join(' ') } };
 }
 
-// An order that can be cancelled no more answers each wish to cancel it.
-function withoutAnswered(state) {
-  const gone = new Set(state.orders.items.filter((order) => !isCancellable(order)).map(({ id }) => id));
-  const answered = Object.values(state.intents).filter(({ topic, busy, values }) => topic === 'cancel' && !busy && gone.has(values.id));
-  const rest = answered.reduce((left, { key }) => withoutIntent(left, key), state);
-  return gone.has(rest.asking) ? { ...rest, asking: '' } : rest;
+// Drops cancel intents, and the confirmation question, for orders that can no longer be cancelled.
+function withoutObsoleteCancels(state) {
+  const notCancellable = new Set(state.orders.items.filter((order) => !isCancellable(order)).map(({ id }) => id));
+  const obsolete = Object.values(state.intents).filter(({ topic, busy, values }) => topic === 'cancel' && !busy && notCancellable.has(values.id));
+  const rest = obsolete.reduce((left, { key }) => withoutIntent(left, key), state);
+  return notCancellable.has(rest.confirming) ? { ...rest, confirming: '' } : rest;
 }
 
 function withoutIntent(state, key) {
@@ -91,7 +91,7 @@ const reducers = {
   }),
   'user/refused': (state, { error }) => ({ ...state, userError: error }),
 
-  // With a statement, the balance is that of its newest entry: whatever moved between the two reads, both agree.
+  // With a statement, the balance is taken from its newest entry, so both agree even if money moved between the two reads.
   'money/loaded': (state, { account, page, at }) => {
     const statement = page && state.statement.shown ? withNewest(ENTRIES, state.statement, page) : state.statement;
     const balance = statement.items[0]?.balanceAfter ?? account?.balance;
@@ -106,7 +106,7 @@ const reducers = {
     return form ? { ...sent, [intent.topic]: { ...state[intent.topic], errors: {} } } : sent;
   },
   'intent/settled': (state, { key }) => withoutIntent(state, key),
-  // Another tab got the answer, or gave it up. This one's own request, if it has one, is still answered.
+  // Another tab got the answer or dismissed the intent. A request in flight in this tab continues.
   'intent/settledElsewhere': (state, { key }) => (state.intents[key]?.busy ? state : withoutIntent(state, key)),
   'intent/failed': (state, { key, unknown, notice }) => ({
     ...state,
@@ -120,31 +120,31 @@ const reducers = {
   }),
 
   'topUp/refused': (state, { errors }) => ({ ...state, topUp: { ...state.topUp, errors } }),
-  // The answer's balance is left alone: a replayed one is old, and a statement that is shown would contradict it.
+  // The balance in the response is ignored: a replayed response is stale, and the balance could contradict an open statement.
   'topUp/done': (state, { typed }) => ({
-    ...state, topUp: { errors: {}, done: { typed } }, said: { text: 'The account was topped up.' },
+    ...state, topUp: { errors: {}, done: { typed } }, announcement: { text: 'Your account was topped up.' },
   }),
 
   'order/refused': (state, { errors }) => ({ ...state, order: { ...state.order, errors } }),
   'order/placed': (state, { order, typed }) => {
     const seen = state.orders.items.some(({ id }) => id === order.id);
-    const said = seen ? state.said : { text: orderWords(order) };
-    return { ...withOrders({ ...state, said }, withItems(ORDERS, state.orders, [order])), order: { errors: {}, done: { typed } } };
+    const announcement = seen ? state.announcement : { text: orderWords(order) };
+    return { ...withOrders({ ...state, announcement }, withItems(ORDERS, state.orders, [order])), order: { errors: {}, done: { typed } } };
   },
 
-  'cancel/asked': (state, { id }) => ({ ...state, asking: id }),
+  'cancel/asked': (state, { id }) => ({ ...state, confirming: id }),
   'cancel/accepted': (state, { order }) => {
-    const said = isOpen(order) ? { text: orderWords(order) } : state.said;
-    return withOrders({ ...state, said }, withItems(ORDERS, state.orders, [order]));
+    const announcement = isOpen(order) ? { text: orderWords(order) } : state.announcement;
+    return withOrders({ ...state, announcement }, withItems(ORDERS, state.orders, [order]));
   },
 
   'stream/live': (state, { live }) => (live === state.live ? state : { ...state, live }),
 
   'orders/loaded': (state, { page }) => withOrders(state, withNewest(ORDERS, state.orders, page)),
   'orders/olderLoaded': (state, { cursor, page }) => ({ ...state, orders: withOlder(ORDERS, state.orders, cursor, page) }),
-  'orders/changed': (state, { orders }) => withOrders(state, withKnown(ORDERS, state.orders, orders), orders),
+  'orders/changed': (state, { orders }) => withOrders(state, withChanged(ORDERS, state.orders, orders), orders),
 
-  // One that is opened again is read again: what it was would contradict the balance meanwhile.
+  // A statement that is reopened starts empty and is read again, because the old entries could contradict the balance.
   'statement/toggled': (state, { shown }) => ({ ...state, statement: { ...initialState.statement, shown } }),
   'statement/olderLoaded': (state, { cursor, page }) => ({
     ...state, statement: withOlder(ENTRIES, state.statement, cursor, page),
@@ -159,21 +159,21 @@ const reducers = {
   'notice/shown': (state, { id, notice }) => ({ ...state, notices: { ...state.notices, [id]: notice } }),
   'notice/dismissed': (state, { id }) => {
     if (id === 'read') return { ...state, failingDismissed: true };
-    // What is under way goes on; what is not is given up with its notice.
+    // Dismissing a notice drops its intent, unless the request is in flight.
     return state.intents[id]?.busy ? { ...state, notices: without(state.notices, id) } : withoutIntent(state, id);
   },
 };
 
-/** The next state. An action that is `about` another user than the one now shown came too late and changes nothing. */
+/** Returns the next state. An action that is `about` a user other than the current one is ignored as stale. */
 export function reduce(state, action) {
   if (action.about !== undefined && action.about !== state.user) return state;
   return reducers[action.type](state, action);
 }
 
-/** The notices to show: those about the visitor's own doing, then one for all that cannot be read. */
+/** Returns the notices to show: first those about the visitor's own requests, then one for all failed reads. */
 export function shownNotices({ intents, notices, failing, failingDismissed }) {
   const shown = Object.entries(notices).map(([id, notice]) => ({ id, busy: intents[id]?.busy ?? false, ...notice }));
   const [text] = Object.values(failing);
-  if (text && !failingDismissed) shown.push({ id: 'read', topic: 'read', busy: false, text, retry: { what: 'refresh', label: 'Try again' } });
+  if (text && !failingDismissed) shown.push({ id: 'read', topic: 'read', busy: false, text, retry: { action: 'refresh', label: 'Try again' } });
   return shown;
 }

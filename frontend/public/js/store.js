@@ -1,4 +1,4 @@
-/** Holds the state: dispatch(action) reduces it and tells each listener (state, before), if it changed. */
+/** Holds the state. dispatch(action) reduces it and, if it changed, notifies each listener with (state, previous). */
 export function createStore(reduce, initial) {
   let state = initial;
   const listeners = new Set();
@@ -10,9 +10,9 @@ export function createStore(reduce, initial) {
       listeners.add(listener);
     },
     dispatch(action) {
-      const before = state;
-      state = reduce(before, action);
-      if (state !== before) listeners.forEach((listener) => listener(state, before));
+      const previous = state;
+      state = reduce(previous, action);
+      if (state !== previous) listeners.forEach((listener) => listener(state, previous));
     },
   };
 }

@@ -1,26 +1,26 @@
-// Keeps one event stream open while there is a user and somebody looks. A browser takes six connections
-// to a shop at most, over HTTP/1.1, and a stream holds one for good: a hidden tab gives its own back,
-// and when it is seen again its new stream begins with a snapshot of what it missed.
+// Keeps one event stream open while there is a user and the page is visible. Over HTTP/1.1 a browser opens at
+// most six connections to the shop, and a stream occupies one of them. A hidden tab therefore closes its stream.
+// When the tab is visible again, it opens a new stream, which starts with a snapshot.
 import { decodeEvent } from './wire.js';
 
-const CLOSED = 2; // EventSource.CLOSED: it has given up, after an answer that was no stream
-const FIRST = 1_000;
-const LAST = 30_000;
+const CLOSED = 2; // EventSource.CLOSED: the response was not an event stream, and EventSource does not reconnect
+const MIN_DELAY = 1_000;
+const MAX_DELAY = 30_000;
 
 /**
  * @param {{
  *   connect: (user: number) => EventSource,
  *   page: Document,
- *   onEvent: (user: number, name: 'snapshot' | 'order', told: object) => void,
+ *   onEvent: (user: number, name: 'snapshot' | 'order', data: object) => void,
  *   onLive: (user: number, live: boolean) => void,
- *   first?: number, last?: number,
- * }} parts first and last: the pauses before it connects anew, in milliseconds
+ *   minDelay?: number, maxDelay?: number,
+ * }} options minDelay, maxDelay: bounds of the backoff before a new stream is opened, in milliseconds
  */
-export function createStream({ connect, page, onEvent, onLive, first = FIRST, last = LAST }) {
+export function createStream({ connect, page, onEvent, onLive, minDelay = MIN_DELAY, maxDelay = MAX_DELAY }) {
   let user = null;
   let source = null;
   let live = false;
-  let pause = first;
+  let delay = minDelay;
   let timer;
 
   function setLive(now) {
@@ -36,50 +36,51 @@ export function createStream({ connect, page, onEvent, onLive, first = FIRST, la
     setLive(false);
   }
 
-  // A shop that has just come back is not met by all pages at once.
-  function giveUp() {
+  // The delay has jitter, so that the pages do not all reconnect at once when the shop is back.
+  function reopenLater() {
     stop();
-    timer = setTimeout(start, pause * (0.5 + Math.random() / 2));
-    pause = Math.min(pause * 2, last);
+    timer = setTimeout(start, delay * (0.5 + Math.random() / 2));
+    delay = Math.min(delay * 2, maxDelay);
   }
 
   function start() {
     if (user === null || page.hidden) return;
     source = connect(user);
-    let begun = false;
+    let started = false;
     for (const name of ['snapshot', 'order']) {
       source.addEventListener(name, ({ data }) => {
-        let told;
+        let received;
         try {
-          told = decodeEvent[name](data);
+          received = decodeEvent[name](data);
         } catch {
-          giveUp(); // a new stream begins with a snapshot, which makes up for what cannot be read
+          reopenLater(); // the snapshot of a new stream replaces the unreadable event
           return;
         }
-        begun = true;
-        pause = first;
+        started = true;
+        delay = minDelay;
         setLive(true);
-        onEvent(user, name, told);
+        onEvent(user, name, received);
       });
     }
-    // It reconnects by itself and gets what it missed, which may be nothing. The first time a snapshot must come.
-    source.addEventListener('open', () => setLive(begun));
-    source.addEventListener('error', ({ target }) => (target.readyState === CLOSED ? giveUp() : setLive(false)));
+    // After a reconnect the stream sends only the missed events, possibly none, so it is live at once.
+    // A new stream is live with its first event, the snapshot.
+    source.addEventListener('open', () => setLive(started));
+    source.addEventListener('error', ({ target }) => (target.readyState === CLOSED ? reopenLater() : setLive(false)));
   }
 
   function restart() {
     stop();
-    pause = first;
+    delay = minDelay;
     start();
   }
 
   page.addEventListener('visibilitychange', restart);
 
   return {
-    /** Says whose orders to tell; null for nobody's. */
-    follow(whose) {
+    /** Switches the stream to another user's orders; null closes it. */
+    follow(nextUser) {
       stop();
-      user = whose;
+      user = nextUser;
       restart();
     },
   };

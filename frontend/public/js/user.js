@@ -1,8 +1,8 @@
-// Who is shopping: a number the visitor picks, kept in the address and in the browser.
+// The current user: a number that the visitor picks, kept in the address and in the browser's storage.
 
 const KEY = 'gozon.user';
 
-/** Reads a user's number: {user}, or {error} in words that follow a field's name. */
+/** Parses a user number. Returns {user}, or {error}, a phrase that follows a field name. */
 export function parseUser(text) {
   const typed = text.trim();
   if (typed === '') return { error: 'is required' };
@@ -11,13 +11,13 @@ export function parseUser(text) {
   return { user };
 }
 
-/** The user whom the address names, or else the one of the last visit, or null. */
+/** Returns the user named in the address, or else the user of the last visit, or null. */
 export function currentUser() {
   const named = new URLSearchParams(location.search).get('user');
   return parseUser(named ?? remembered() ?? '').user ?? null;
 }
 
-/** Puts the user into the address and keeps it for the next visit. */
+/** Puts the user into the address and saves it for the next visit. */
 export function rememberUser(user) {
   const address = new URL(location.href);
   const named = address.searchParams.get('user');

@@ -1,4 +1,4 @@
-// What the API writes, as the page's own values: exact amounts, and names of its own.
+// Decodes the API's JSON into the page's values: exact amounts and camelCase names.
 import * as json from './json.js';
 import { fromLiteral } from './money.js';
 
@@ -32,7 +32,7 @@ const decodePage = (name, decode) => (raw) => ({
 export const decodeEntries = decodePage('entries', decodeEntry);
 export const decodeOrders = decodePage('orders', decodeOrder);
 
-/** What each event of the stream says, from its text. Throws when it cannot be read. */
+/** Decodes an event of the stream by its name. Each decoder throws if the text is invalid. */
 export const decodeEvent = {
   snapshot: (text) => decodeOrders(json.parse(text)),
   order: (text) => decodeOrder(json.parse(text)),

@@ -1,100 +1,113 @@
-// What the shop says in human words. Codes that the page does not know are shown as they are.
+// The texts that a shopper reads. A code that the page does not know is shown unchanged.
 import { format } from './money.js';
 
 const STATUSES = { NEW: 'Awaiting payment', PAID: 'Paid', CANCELLING: 'Cancelling…', CANCELLED: 'Cancelled' };
 const REASONS = {
-  insufficient_funds: 'There was not enough money on the account.',
-  account_not_found: 'There was no account to pay from.',
-  cancelled_by_user: 'You cancelled it.',
+  insufficient_funds: 'There was not enough money in your account.',
+  account_not_found: 'You had no account to pay from.',
+  cancelled_by_user: 'You cancelled this order.',
 };
 const STEPS = {
   placed: 'Placed',
   published: 'Queued',
   charged: 'Charged',
-  refused: 'Refused',
+  refused: 'Payment declined',
   confirmed: 'Confirmed',
-  cancel_requested: 'Cancel asked',
+  cancel_requested: 'Cancel requested',
   refunded: 'Refunded',
   cancelled: 'Cancelled',
 };
 const KINDS = { top_up: 'Top-up', charge: 'Payment', refund: 'Refund' };
-const LABELS = { item: 'Item', price: 'Price', balance: 'Amount', user_id: 'User', user: 'User' };
+const LABELS = { item: 'Item', price: 'Price', balance: 'Amount', user_id: 'User number', user: 'User number' };
 
-const known = (words, code) => (Object.hasOwn(words, code) ? words[code] : code);
+// Problems whose detail is meant for developers, in a shopper's words. Other problems are shown with their detail.
+const PROBLEMS = {
+  internal: 'something went wrong on our side',
+  unavailable: 'the shop is temporarily unavailable',
+  'upstream-unavailable': 'part of the shop is not available right now',
+  'outcome-unknown': 'we did not get a response from the shop',
+  'request-in-flight': 'the shop is still working on your first request',
+};
+
+const known = (texts, code) => (Object.hasOwn(texts, code) ? texts[code] : code);
 
 export const statusWords = (status) => known(STATUSES, status);
 export const stepWords = (step) => known(STEPS, step);
 export const kindWords = (kind) => known(KINDS, kind);
 export const money = (amount) => `${format(amount)}\u00a0₽`;
 
-/** What is wrong with a field, as a sentence: fieldWords('price', 'is required') → "Price is required." */
-export const fieldWords = (field, complaint) => sentence(`${known(LABELS, field)} ${complaint}`);
+/** Returns a field error as a sentence: fieldWords('price', 'is required') → "Price is required." */
+export const fieldWords = (field, error) => sentence(`${known(LABELS, field)} ${error}`);
 
-/** Why an order was cancelled, and what became of the money; '' for one that was not. */
+const problemWords = ({ kind, message }) => sentence(Object.hasOwn(PROBLEMS, kind) ? PROBLEMS[kind] : message);
+
+/** Returns why an order was cancelled and what happened to the money; '' for an order without a reason. */
 export function reasonWords({ reason, timeline = [] }) {
   if (reason !== 'cancelled_by_user') return known(REASONS, reason);
-  const went = (step) => timeline.some((entry) => entry.step === step);
-  if (went('refunded')) return `${REASONS[reason]} The money was given back.`;
-  return went('charged') ? REASONS[reason] : `${REASONS[reason]} Nothing was charged.`;
+  const includes = (step) => timeline.some((entry) => entry.step === step);
+  if (includes('refunded')) return `${REASONS[reason]} Your money was refunded.`;
+  return includes('charged') ? REASONS[reason] : `${REASONS[reason]} You were not charged.`;
 }
 
-/** What is said about an order that has just changed, or been placed. */
+/** Returns the announcement for an order that was placed or has changed. */
 export function orderWords(order) {
   return [sentence(`Order “${order.item}”: ${statusWords(order.status).toLowerCase()}`), reasonWords(order)].filter(Boolean).join(' ');
 }
 
-export const readFailure = (error) => `${sentence(error.message)} What you see may be out of date.`;
+export const readFailure = (error) => `${problemWords(error)} This page may be out of date.`;
 
-const WHAT = {
-  order: ({ item }) => `the order for “${item}” was placed`,
-  topUp: ({ amount }) => `${money(amount)} was added to the account`,
-  cancel: ({ item }) => `the order for “${item}” is being cancelled`,
+// The two possible outcomes of an intent, as clauses.
+const DONE = {
+  order: ({ item }) => `your order for “${item}” was placed`,
+  topUp: ({ amount }) => `${money(amount)} was added to your account`,
+  cancel: ({ item }) => `your request to cancel “${item}” went through`,
 };
-const LOOK = { order: 'the list of orders', topUp: 'the balance and the statement', cancel: 'the list of orders' };
+const NOT_DONE = {
+  order: ({ item }) => `your order for “${item}” was not placed`,
+  topUp: ({ amount }) => `${money(amount)} was not added to your account`,
+  cancel: ({ item }) => `your request to cancel “${item}” did not go through`,
+};
+const WHERE_TO_CHECK = { order: 'your orders', topUp: 'your balance and statement', cancel: 'your orders' };
 
-const unknownWords = ({ topic, user, values }, why) => `It is not known whether ${WHAT[topic](values)} (user ${user})${why}.`;
+const SAFE_TO_RETRY = 'It is safe to try again: it will not happen twice.';
 
-/** The notice about something that failed for no fault of the visitor's and may be sent again. */
+const unknownOutcome = ({ topic, user, values }) => `We do not know whether ${DONE[topic](values)} (user ${user}).`;
+
+/** Returns the notice about a request that failed through no fault of the visitor and can be retried. */
 export function writeFailure(intent, error, unknown) {
-  const text = unknown
-    ? `${unknownWords(intent, `: ${error.message}`)} It is safe to try again: it will not be done twice.`
-    : `${sentence(error.message)} Nothing was done; it is safe to try again.`;
-  return { topic: intent.topic, text, retry: { what: 'again', label: 'Try again' } };
+  const outcome = unknown ? `${unknownOutcome(intent)} ${SAFE_TO_RETRY}` : `${sentence(NOT_DONE[intent.topic](intent.values))} It is safe to try again.`;
+  return { topic: intent.topic, text: `${problemWords(error)} ${outcome}`, retry: { action: 'retry', label: 'Try again' } };
 }
 
-/** The notice about something that was under way when the page was left. */
-export const cutOff = (intent) => ({
+/** Returns the notice about a request that was in flight when its page was left. */
+export const interrupted = (intent) => ({
   topic: intent.topic,
-  text: `${unknownWords(intent, ': the page was left before the answer, or another tab still waits for it')} It is safe to try again: it will not be done twice.`,
-  retry: { what: 'again', label: 'Try again' },
+  text: `The page was closed or reloaded before the shop responded, or another tab is still waiting. ${unknownOutcome(intent)} ${SAFE_TO_RETRY}`,
+  retry: { action: 'retry', label: 'Try again' },
 });
 
-/** The notice about something whose key the shop knows for another request. */
+/** Returns the notice about an intent whose key was used for another request. */
 export const keyReused = (intent) => ({
   topic: intent.topic,
-  text: `${unknownWords(intent, ': the shop knows its key for another request')} Look at ${LOOK[intent.topic]} before you ask for it again.`,
-  retry: { what: 'refresh', label: 'Look again' },
+  text: `The reference number of this request was already used for another request. ${unknownOutcome(intent)} Check ${WHERE_TO_CHECK[intent.topic]} before you try again.`,
+  retry: { action: 'refresh', label: 'Refresh' },
 });
 
-/** The notice about something so old that the shop may no longer know its key. */
+/** Returns the notice about an intent so old that the shop may no longer keep its key. */
 export const tooLate = (intent) => ({
   topic: intent.topic,
-  text: `${unknownWords(intent, '')} It is too long ago to try again safely: look at ${LOOK[intent.topic]} first.`,
-  retry: { what: 'refresh', label: 'Look again' },
+  text: `${unknownOutcome(intent)} It was too long ago to try again safely. Check ${WHERE_TO_CHECK[intent.topic]} first.`,
+  retry: { action: 'refresh', label: 'Refresh' },
 });
 
-/** The notice about an order that cannot be cancelled. */
+/** Returns the notice about an order that cannot be cancelled. */
 export const cancelRefusal = ({ item }, error) => ({
   topic: 'cancel',
   text: error.kind === 'not-cancellable'
-    ? `The order for “${item}” cannot be cancelled any more: it has ended for another reason.`
-    : `The order for “${item}” was not cancelled: ${ended(error.message)}`,
+    ? `Your order for “${item}” can no longer be cancelled: it has already ended for another reason.`
+    : `Your order for “${item}” was not cancelled. ${problemWords(error)}`,
 });
 
-function ended(text) {
-  return /[.!?…]$/.test(text) ? text : `${text}.`;
-}
-
 function sentence(text) {
-  return text.charAt(0).toUpperCase() + ended(text.slice(1));
+  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? '' : '.');
 }

@@ -1,19 +1,19 @@
-// The use cases that change something. Each thing has one key for all its tries, so the shop does it once.
+// The use cases that change something. All attempts for one intent carry the same key, so the shop processes it once.
 import { ApiError } from './api.js';
 import { checkOrder, checkTopUp } from './checks.js';
 import { findSame, isBusy, isSafe, newIntent } from './intents.js';
-import { cancelRefusal, cutOff, keyReused, tooLate, writeFailure } from './words.js';
+import { cancelRefusal, interrupted, keyReused, tooLate, writeFailure } from './words.js';
 
-const PAUSES = [500, 2_000];
-const PATIENCE = 10_000;
-const KEY_REUSED = 'idempotency-key-reused'; // the shop did something else under this key
+const RETRY_DELAYS = [500, 2_000];
+const MAX_DURATION = 10_000;
+const KEY_REUSED = 'idempotency-key-reused'; // the shop processed another request with this key
 
 /**
- * @param {{refresh: () => Promise, readMoney: () => Promise}} reads what to look at afterwards
- * @param {{kept?: {all: () => object}, pauses?: number[], now?: () => number}} options
- *   kept: the intents of unknown outcome of every tab; pauses: before each try after the first, in milliseconds
+ * @param {{refresh: () => Promise, readMoney: () => Promise}} reads what to read again after a change
+ * @param {{intentStorage?: {all: () => object}, retryDelays?: number[], now?: () => number}} options
+ *   intentStorage: the intents of all tabs whose outcome is unknown; retryDelays: the delay before each retry, in milliseconds
  */
-export function createWrites(api, store, reads, { kept = { all: () => ({}) }, pauses = PAUSES, now = Date.now } = {}) {
+export function createWrites(api, store, reads, { intentStorage = { all: () => ({}) }, retryDelays = RETRY_DELAYS, now = Date.now } = {}) {
   const { dispatch } = store;
 
   const requests = {
@@ -25,20 +25,20 @@ export function createWrites(api, store, reads, { kept = { all: () => ({}) }, pa
     cancel: async ({ values, key }) => ({ type: 'cancel/accepted', order: await api.cancelOrder(values.id, key) }),
   };
 
-  // The very same request, until its outcome is known or patience ends: {news} or {error, unknown}.
-  // Once a try may have done it, only a definite answer says more: a 503 to the next one does not.
+  // Sends the same request until its outcome is known, the retries are used up or MAX_DURATION has passed. Returns {action} or {error, unknown}.
+  // Once an attempt may have been processed, only a definite answer settles the outcome; a 503 to a retry does not.
   async function attempt(intent) {
     const started = now();
     let { unknown } = intent;
-    for (let tries = 0; ; tries += 1) {
+    for (let retries = 0; ; retries += 1) {
       try {
-        return { news: await requests[intent.topic](intent) };
+        return { action: await requests[intent.topic](intent) };
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
         unknown = error.transient && (unknown || error.done === 'unknown');
-        if (!error.transient || tries >= pauses.length) return { error, unknown };
-        await new Promise((resolve) => { setTimeout(resolve, pauses[tries]); });
-        if (now() - started > PATIENCE) return { error, unknown };
+        if (!error.transient || retries >= retryDelays.length) return { error, unknown };
+        await new Promise((resolve) => { setTimeout(resolve, retryDelays[retries]); });
+        if (now() - started > MAX_DURATION) return { error, unknown };
       }
     }
   }
@@ -46,20 +46,20 @@ export function createWrites(api, store, reads, { kept = { all: () => ({}) }, pa
   async function send(intent) {
     const { key, topic, user } = intent;
     dispatch({ type: 'intent/sent', intent });
-    const { news, error, unknown } = await attempt(intent);
-    if (news || !error.transient) {
+    const { action, error, unknown } = await attempt(intent);
+    if (action || !error.transient) {
       dispatch({ type: 'intent/settled', key });
-      if (!news) refused(intent, error);
-      else dispatch({ ...news, about: user });
-      if (news && topic === 'topUp') reads.readMoney();
-      return Boolean(news) && store.state.user === user;
+      if (!action) handleRefusal(intent, error);
+      else dispatch({ ...action, about: user });
+      if (action && topic === 'topUp') reads.readMoney();
+      return Boolean(action) && store.state.user === user;
     }
     dispatch({ type: 'intent/failed', key, unknown, notice: writeFailure(intent, error, unknown) });
     if (unknown) reads.refresh();
     return false;
   }
 
-  function refused(intent, error) {
+  function handleRefusal(intent, error) {
     const { key, topic, user, values } = intent;
     if (error.kind === KEY_REUSED) {
       dispatch({ type: 'notice/shown', id: key, notice: keyReused(intent) });
@@ -71,36 +71,36 @@ export function createWrites(api, store, reads, { kept = { all: () => ({}) }, pa
       reads.refresh();
       return;
     }
-    const byField = Object.keys(error.fields).length > 0 ? error.fields : { form: error.message };
-    dispatch({ type: `${topic}/refused`, errors: byField, about: user });
+    const errors = Object.keys(error.fields).length > 0 ? error.fields : { form: error.message };
+    dispatch({ type: `${topic}/refused`, errors, about: user });
   }
 
-  // What was asked for before, in any tab, and has no definite answer yet, is asked for again under its key.
-  async function begin(topic, values, typed) {
+  // If the same request was made before, in any tab, and has no definite answer yet, its key is used again.
+  async function request(topic, values, typed) {
     const { user, intents } = store.state;
     if (user === null || isBusy(store.state, topic, values.id)) return false;
-    const same = findSame({ ...kept.all(), ...intents }, topic, user, values, now());
+    const same = findSame({ ...intentStorage.all(), ...intents }, topic, user, values, now());
     const intent = same ?? newIntent(topic, user, values, now());
     return send({ ...intent, typed });
   }
 
   async function submit(topic, { values, errors }, typed) {
-    if (values) return begin(topic, values, typed);
+    if (values) return request(topic, values, typed);
     if (store.state.user !== null && !isBusy(store.state, topic)) dispatch({ type: `${topic}/refused`, errors });
     return false;
   }
 
   return {
-    /** Opens the account with the amount that was typed, or tops it up; true when it is done. */
+    /** Opens the account with the typed amount, or tops it up. Resolves to true on success. */
     topUp: (text) => submit('topUp', checkTopUp(text, store.state.account.status === 'none'), text),
 
-    /** Places an order for what was typed; true when the shop has accepted it. */
+    /** Places an order from the typed values. Resolves to true if the shop accepted it. */
     placeOrder: (typed) => submit('order', checkOrder(typed), typed),
 
-    /** Asks for an order to be cancelled; true when the shop has accepted that. */
-    cancelOrder: ({ id, item }) => begin('cancel', { id, item }),
+    /** Requests cancellation of an order. Resolves to true if the shop accepted the request. */
+    cancelOrder: ({ id, item }) => request('cancel', { id, item }),
 
-    /** Sends once more exactly what was sent under that key, whoever is shown now. */
+    /** Sends the exact request with that key again, for its own user, regardless of the current user. */
     async tryAgain(key) {
       const intent = store.state.intents[key];
       if (!intent || intent.busy) return false;
@@ -110,16 +110,16 @@ export function createWrites(api, store, reads, { kept = { all: () => ({}) }, pa
     },
 
     /**
-     * Takes up what was under way when the page was left, without sending anything: only the visitor
-     * spends money. The notice offers to send it again under its key, while the shop knows that.
+     * Restores the intents that were in flight when their page was left. It sends nothing, because only
+     * the visitor spends money. The notice offers a retry with the same key while the shop keeps that key.
      */
     restore() {
-      for (const intent of Object.values(kept.all())) {
-        dispatch({ type: 'intent/restored', intent, notice: isSafe(intent, now()) ? cutOff(intent) : tooLate(intent) });
+      for (const intent of Object.values(intentStorage.all())) {
+        dispatch({ type: 'intent/restored', intent, notice: isSafe(intent, now()) ? interrupted(intent) : tooLate(intent) });
       }
     },
 
-    /** Forgets an intent that another tab has an answer to, and looks at what that changed. */
+    /** Drops an intent that another tab settled, and reads what may have changed. */
     settledElsewhere(key) {
       dispatch({ type: 'intent/settledElsewhere', key });
       return reads.refresh();

@@ -15,7 +15,7 @@ function updateEntry(row, entry) {
   row.title = entry.orderId && `Order ${entry.orderId}`;
 }
 
-/** Balance, top-up and statement. onTopUp(text) → done?, onStatement(shown), onMore() */
+/** Creates the view of balance, top-up form and statement. Callbacks: onTopUp(text), onStatement(shown), onMore(). */
 export function createAccountView({ onTopUp, onStatement, onMore }) {
   const input = byId('topup-amount');
   const submit = byId('topup-submit');
@@ -24,7 +24,7 @@ export function createAccountView({ onTopUp, onStatement, onMore }) {
   const details = byId('statement');
 
   const form = byId('topup-form');
-  const whenDone = resetWhenDone(form, (typed) => typed === input.value);
+  const resetIfDone = resetWhenDone(form, (typed) => typed === input.value);
 
   onSubmit(form, () => onTopUp(input.value));
   details.addEventListener('toggle', () => onStatement(details.open));
@@ -34,21 +34,21 @@ export function createAccountView({ onTopUp, onStatement, onMore }) {
     update(state) {
       const { account, failing, topUp, statement } = state;
       const busy = isBusy(state, 'topUp');
-      whenDone(topUp.done);
+      resetIfDone(topUp.done);
       setText(balance, BALANCES[account.status](account));
       balance.dataset.account = account.status;
       balance.dataset.amount = account.status === 'open' ? toLiteral(account.balance) : '';
 
       const confirmed = !failing.money;
-      setText(balanceAt, `${confirmed ? 'Confirmed at' : 'Not confirmed since'} ${clockTime(account.at)}`);
+      setText(balanceAt, `${confirmed ? 'Updated at' : 'Not updated since'} ${clockTime(account.at)}`);
       balanceAt.dataset.confirmed = confirmed;
       balanceAt.hidden = account.status === 'unknown';
 
       setText(submit, account.status === 'none' ? 'Open account' : 'Top up');
       submit.disabled = busy;
       input.readOnly = busy;
-      const { balance: wrong, ...others } = topUp.errors;
-      setError(byId('topup-amount-error'), wrong && fieldWords('balance', wrong), input);
+      const { balance: balanceError, ...others } = topUp.errors;
+      setError(byId('topup-amount-error'), balanceError && fieldWords('balance', balanceError), input);
       setError(byId('topup-form-error'), otherErrors(others));
 
       const { items, loaded, nextCursor } = statement;
@@ -60,7 +60,7 @@ export function createAccountView({ onTopUp, onStatement, onMore }) {
   };
 }
 
-/** What is wrong with a form beyond the fields it shows. */
+/** Returns the errors that belong to none of the form's visible fields, as one text. */
 export function otherErrors({ form, ...fields }) {
-  return [form, ...Object.entries(fields).map(([field, wrong]) => fieldWords(field, wrong))].filter(Boolean).join(' ');
+  return [form, ...Object.entries(fields).map(([field, error]) => fieldWords(field, error))].filter(Boolean).join(' ');
 }

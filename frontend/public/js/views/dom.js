@@ -1,5 +1,5 @@
-// The few DOM helpers of the views. Text goes in as textContent only, and nothing is
-// touched that already is as it should be: focus, selection and screen readers are left in peace.
+// DOM helpers for the views. Text is set as textContent only. A node is changed only if its value differs,
+// so updates do not disturb focus, selection or screen readers.
 
 export const byId = (id) => document.getElementById(id);
 
@@ -11,9 +11,9 @@ export function setAttribute(node, name, value) {
   if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
 
-/** Lets act handle the form. A button that is disabled meanwhile loses the focus; it gets it back. */
+/** Calls act when the form is submitted. A button that is disabled during act loses the focus; it is restored at the end. */
 export function onSubmit(form, act) {
-  // The second click of a double click is no second wish, even where the first was answered in between.
+  // The second click of a double click is ignored, even if the first request has already completed.
   form.addEventListener('click', (event) => {
     if (event.detail > 1 && event.target.matches('button')) event.preventDefault();
   });
@@ -25,16 +25,19 @@ export function onSubmit(form, act) {
   });
 }
 
-/** Empties the form when it still holds what has just been done: unless more was typed meanwhile, or by another page. */
+/**
+ * Returns a function that takes the form's last success and resets the form once for each, if it still contains
+ * the submitted input. A success without known input, such as that of an earlier page, resets nothing.
+ */
 export function resetWhenDone(form, isSame) {
-  let seen = null;
+  let previous = null;
   return (done) => {
-    if (done !== seen && done?.typed && isSame(done.typed)) form.reset();
-    seen = done;
+    if (done !== previous && done?.typed && isSame(done.typed)) form.reset();
+    previous = done;
   };
 }
 
-/** Shows a field's error beside it and ties the two for assistive technology. */
+/** Shows or hides a field error and sets aria-invalid on its input. */
 export function setError(node, text = '', input = null) {
   setText(node, text);
   node.hidden = text === '';
@@ -49,24 +52,24 @@ const exact = new Intl.DateTimeFormat('en-GB', {
 
 const timeOfDay = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' });
 
-/** The time of day, to the second, of a moment in milliseconds. */
+/** Formats a time in milliseconds as a time of day, to the second. */
 export const clockTime = (moment) => timeOfDay.format(moment);
 
-function written(format, rfc3339) {
+function formatTime(format, rfc3339) {
   const time = new Date(rfc3339);
   return Number.isNaN(time.getTime()) ? rfc3339 : format.format(time);
 }
 
-/** Shows a moment in the given words, by default the time itself. */
-export function setTime(node, rfc3339, words) {
-  setText(node, words ?? written(clock, rfc3339));
+/** Shows a time in a time element, as the given text or else as date and time. */
+export function setTime(node, rfc3339, text) {
+  setText(node, text ?? formatTime(clock, rfc3339));
   setAttribute(node, 'datetime', rfc3339);
-  setAttribute(node, 'title', written(exact, rfc3339));
+  setAttribute(node, 'title', formatTime(exact, rfc3339));
 }
 
 /**
- * Makes parent's children the items, in their order: one clone of the template for each key, kept as long as its item.
- * @param {(row: Element, item: object) => void} update makes a row show its item, as often as it is called
+ * Makes the children of parent match the items, in order. Each key has one clone of the template, which is kept while its item exists.
+ * @param {(row: Element, item: object) => void} update shows the item in its row; it is called on every update
  */
 export function setRows(parent, template, items, keyOf, update) {
   const keys = new Set(items.map((item) => String(keyOf(item))));

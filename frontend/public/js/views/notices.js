@@ -1,13 +1,13 @@
 import { shownNotices } from '../state.js';
 import { byId, setAttribute, setRows, setText } from './dom.js';
 
-/** What went wrong beyond a form. onRetry(what, id), onDismiss(id) */
-export function createNoticesView({ onRetry, onDismiss }) {
+/** Creates the view of notices: problems that belong to no form. Callbacks: onAction(action, id), onDismiss(id). */
+export function createNoticesView({ onAction, onDismiss }) {
   const notices = byId('notices');
 
   notices.addEventListener('click', ({ target }) => {
     const row = target.closest('.notice');
-    if (target.matches('.notice-retry')) onRetry(row.dataset.retry, row.dataset.key);
+    if (target.matches('.notice-retry')) onAction(row.dataset.action, row.dataset.key);
     if (target.matches('.notice-dismiss')) onDismiss(row.dataset.key);
   });
 
@@ -15,13 +15,13 @@ export function createNoticesView({ onRetry, onDismiss }) {
     update(state) {
       setRows(notices, byId('notice-row'), shownNotices(state), (notice) => notice.id, (row, { topic, text, retry, busy }) => {
         row.dataset.topic = topic;
-        row.dataset.retry = retry?.what ?? '';
+        row.dataset.action = retry?.action ?? '';
         setText(row.querySelector('.notice-text'), text);
-        const again = row.querySelector('.notice-retry');
-        again.hidden = !retry;
-        setText(again, busy ? 'Trying…' : retry?.label ?? '');
-        // Not `disabled`: the button would lose the focus.
-        setAttribute(again, 'aria-disabled', String(busy));
+        const button = row.querySelector('.notice-retry');
+        button.hidden = !retry;
+        setText(button, busy ? 'Trying…' : retry?.label ?? '');
+        // A disabled button would lose the focus.
+        setAttribute(button, 'aria-disabled', String(busy));
       });
     },
   };

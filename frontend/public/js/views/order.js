@@ -5,14 +5,14 @@ import { fieldWords, money } from '../words.js';
 import { otherErrors } from './account.js';
 import { byId, onSubmit, resetWhenDone, setError, setRows, setText } from './dom.js';
 
-/** The form for a new order, and goods that fill it and do no more. onPlace({item, price}) → accepted? */
+/** Creates the view of the order form. The suggested goods only fill in the form. Callback: onPlace({item, price}). */
 export function createOrderView({ onPlace }) {
   const form = byId('order-form');
   const item = byId('item');
   const price = byId('price');
   const submit = byId('order-submit');
 
-  const whenDone = resetWhenDone(form, (typed) => typed.item === item.value && typed.price === price.value);
+  const resetIfDone = resetWhenDone(form, (typed) => typed.item === item.value && typed.price === price.value);
   onSubmit(form, () => onPlace({ item: item.value, price: price.value }));
 
   setRows(byId('goods'), byId('good-row'), goods, (good) => good.item, (row, good) => {
@@ -22,7 +22,7 @@ export function createOrderView({ onPlace }) {
       if (item.readOnly) return;
       item.value = good.item;
       price.value = good.price;
-      // The focus stays: the next press of the same key must not reach what places the order.
+      // The focus is not moved: the next press of the same key must not place the order.
       submit.scrollIntoView({ block: 'nearest' });
     });
   });
@@ -31,7 +31,7 @@ export function createOrderView({ onPlace }) {
     update(state) {
       const { errors, done } = state.order;
       const busy = isBusy(state, 'order');
-      whenDone(done);
+      resetIfDone(done);
       submit.disabled = busy;
       item.readOnly = busy;
       price.readOnly = busy;

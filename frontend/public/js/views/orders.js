@@ -10,27 +10,27 @@ function updateStep(row, { step, at, since }) {
   setTime(row.querySelector('time'), at, since ?? undefined);
 }
 
-// Each step by how long after the first it was; the first needs no words, as the row has its time.
+// Steps show the time since the first step. The first step shows none: the order's own time is in its row.
 function updateTimeline(list, { timeline }) {
   const steps = timeline.map(({ step, at }, i) => ({ step, at, since: i === 0 ? '' : elapsed(timeline[0].at, at) }));
   setRows(list, byId('step-row'), steps, ({ step, at }) => `${step} ${at}`, updateStep);
   list.hidden = steps.length === 0;
 }
 
-// What has the focus may be about to go; whoever uses the keyboard is left at what takes its place.
+// If the element with the focus disappears, the focus moves to its replacement, so that keyboard users keep their place.
 function updateCancel(row, order, state) {
   const cancel = row.querySelector('.order-cancel');
   const confirm = row.querySelector('.order-confirm');
-  const asking = state.asking === order.id;
+  const confirming = state.confirming === order.id;
   const busy = isBusy(state, 'cancel', order.id);
   const focused = row.contains(document.activeElement);
-  cancel.hidden = asking || !isCancellable(order);
+  cancel.hidden = confirming || !isCancellable(order);
   setText(cancel, busy ? 'Cancelling…' : 'Cancel order');
   setAttribute(cancel, 'aria-label', `${cancel.textContent}: ${order.item}`);
   setAttribute(cancel, 'aria-disabled', String(busy));
-  const opens = asking && confirm.hidden;
-  const closes = !asking && !confirm.hidden;
-  confirm.hidden = !asking;
+  const opens = confirming && confirm.hidden;
+  const closes = !confirming && !confirm.hidden;
+  confirm.hidden = !confirming;
   if (opens) confirm.querySelector('.order-keep').focus();
   if (closes && focused && !cancel.hidden) cancel.focus();
 }
@@ -51,8 +51,11 @@ const updateOrder = (state) => (row, order) => {
   updateCancel(row, order, state);
 };
 
-/** The list of orders, newest first. onRefresh(), onMore(), onAsk(id) whether to cancel or '' to keep, onCancel(order) */
-export function createOrdersView({ onRefresh, onMore, onAsk, onCancel }) {
+/**
+ * Creates the view of the list of orders, newest first.
+ * Callbacks: onRefresh(), onMore(), onConfirm(id) asks to confirm a cancellation ('' withdraws the question), onCancel(order).
+ */
+export function createOrdersView({ onRefresh, onMore, onConfirm, onCancel }) {
   const list = byId('orders');
   const live = byId('live');
   let shown = [];
@@ -62,16 +65,16 @@ export function createOrdersView({ onRefresh, onMore, onAsk, onCancel }) {
   list.addEventListener('click', ({ target, detail }) => {
     const order = orderOf(target);
     if (!order) return;
-    if (target.matches('.order-cancel:not([aria-disabled="true"])')) onAsk(order.id);
-    if (target.matches('.order-keep')) onAsk('');
-    // A double click on what asks must never be the answer too.
+    if (target.matches('.order-cancel:not([aria-disabled="true"])')) onConfirm(order.id);
+    if (target.matches('.order-keep')) onConfirm('');
+    // The second click of a double click on "Cancel order" must not confirm the cancellation.
     if (target.matches('.order-confirmed') && detail < 2) {
-      onAsk('');
+      onConfirm('');
       onCancel(order);
     }
   });
   list.addEventListener('keydown', ({ key, target }) => {
-    if (key === 'Escape' && target.closest('.order-confirm')) onAsk('');
+    if (key === 'Escape' && target.closest('.order-confirm')) onConfirm('');
   });
   byId('refresh').addEventListener('click', onRefresh);
   byId('orders-more').addEventListener('click', onMore);

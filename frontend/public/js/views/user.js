@@ -2,7 +2,7 @@ import { parseUser } from '../user.js';
 import { fieldWords } from '../words.js';
 import { byId, onSubmit, setError } from './dom.js';
 
-/** Who is shopping. onChoose(user), onRefuse(error) */
+/** Creates the view of the user form. Callbacks: onChoose(user), onRefuse(error). */
 export function createUserView({ onChoose, onRefuse }) {
   const input = byId('user-id');
   let shown = null;

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 
-/** A real HTTP server for one test. answer(request, response, body) → JSON to send, or nothing when it answered itself. */
-export async function startPeer(t, answer) {
+/** Starts a real HTTP server for one test. answer(request, response, body) returns the JSON to send, or undefined if it responded itself. */
+export async function startServer(t, answer) {
   const requests = [];
   const server = createServer(async (request, response) => {
     let body = '';
@@ -27,7 +27,7 @@ export const order = (id, fields = {}) => ({
   created_at: '2026-01-01T00:00:00Z', updated_at: '2026-01-01T00:00:00Z', timeline: [{ step: 'placed', at: '2026-01-01T00:00:00Z' }], ...fields,
 });
 
-/** Resolves when the store's state is so. */
+/** Resolves when the store's state meets the condition. */
 export const until = (store, condition) => new Promise((resolve) => {
   if (condition(store.state)) resolve();
   store.subscribe((state) => condition(state) && resolve());
