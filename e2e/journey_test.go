@@ -47,7 +47,7 @@ func TestOrderIsPaid(t *testing.T) {
 	})
 }
 
-func TestOrderIsCancelledWithItsReason(t *testing.T) {
+func TestUnpayableOrderIsCancelledWithAReason(t *testing.T) {
 	t.Parallel()
 	doors(t, func(t *testing.T, door string) {
 		user := newUser()
@@ -92,7 +92,7 @@ func TestOrdersArePaged(t *testing.T) {
 	})
 }
 
-func TestBadInputGetsAProblem(t *testing.T) {
+func TestInvalidRequestsGetAProblem(t *testing.T) {
 	t.Parallel()
 	const json = "application/json"
 	for name, tc := range map[string]struct {
@@ -109,7 +109,7 @@ func TestBadInputGetsAProblem(t *testing.T) {
 		"unknown order":      {"GET", "/orders/01980f5e-7b1c-7000-8000-000000000001", "", "", 404},
 		"not an id":          {"GET", "/orders/1", "", "", 400},
 		"method not allowed": {"DELETE", "/accounts/1", "", "", 405},
-		"no such path below": {"GET", "/accounts/1/nothing", "", "", 404},
+		"unknown subpath":    {"GET", "/accounts/1/nothing", "", "", 404},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -133,7 +133,7 @@ func TestBadInputGetsAProblem(t *testing.T) {
 	}
 }
 
-// The journey of the README, executed as its reader would.
+// The shell commands of the README's journey work as printed.
 func TestReadmeJourney(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("../README.md")
@@ -148,9 +148,9 @@ func TestReadmeJourney(t *testing.T) {
 	require.Contains(t, string(out), "PAID")
 }
 
-// With the payments service gone, orders are still accepted and settle once it is
-// back; its own part of the API says what is the matter.
-func TestOrdersSettleAfterPaymentsWereGone(t *testing.T) { //nolint:paralleltest // it stops a service that the other tests use
+// While the payments service is down, orders are still accepted, and they settle once it is back.
+// Its own part of the API reports that it is unavailable.
+func TestOrdersSettleAfterPaymentsOutage(t *testing.T) { //nolint:paralleltest // it stops a service that the other tests use
 	user := newUser()
 	require.Equal(t, http.StatusCreated, post(t, shop.API+"/accounts/", fmt.Sprintf(`{"user_id":%d,"balance":5}`, user)).status)
 	require.NoError(t, shop.Compose(t.Context(), "stop", "payments"))
@@ -164,7 +164,7 @@ func TestOrdersSettleAfterPaymentsWereGone(t *testing.T) { //nolint:paralleltest
 	require.Equal(t, "PAID", settled(t, shop.API, o.ID).Status)
 }
 
-// Three replicas of each: the work is spread, and a replica that dies costs no read.
+// With three replicas of each service, the crash of one fails no read, and all orders settle.
 func TestReplicas(t *testing.T) { //nolint:paralleltest // it changes the shop that the other tests use
 	shop.Scale = map[string]int{"orders": 3, "payments": 3}
 	require.NoError(t, shop.Start(t.Context()))

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A page that is reloaded before the answer says that something was under way, sends nothing by itself, and
-// does it once, whether the visitor tries again or asks for the same once more.
+// A page that is reloaded before the response shows a notice about the request and sends nothing by itself.
+// The request is processed once, whether the visitor retries it or submits the same form again.
 func TestReloadBeforeTheAnswerDoesNothingTwice(t *testing.T) {
 	t.Parallel()
 	retry := click(`[data-testid="notice-retry"]`)
@@ -22,15 +22,15 @@ func TestReloadBeforeTheAnswerDoesNothingTwice(t *testing.T) {
 	cancel := chromedp.Steps(click(`[data-testid="order-cancel"]`), click(`[data-testid="order-cancel-confirm"]`))
 	for _, tc := range []struct {
 		name, topic, url string
-		first, again     chromedp.Action[chromedp.Void]
+		first, second    chromedp.Action[chromedp.Void]
 		shown            chromedp.CSS
 		balance          string
 	}{
-		{"order, tried again", "order", "*/orders/", typeOrder, retry, `[data-status="PAID"]:nth-child(1):nth-last-child(2)`, "92"},
-		{"order, asked for again", "order", "*/orders/", typeOrder, typeOrder, `[data-status="PAID"]:nth-child(1):nth-last-child(2)`, "92"},
-		{"top-up, tried again", "topUp", "*/accounts/", typeTopUp, retry, `#balance[data-amount="101"]`, "101"},
-		{"top-up, asked for again", "topUp", "*/accounts/", typeTopUp, typeTopUp, `#balance[data-amount="101"]`, "101"},
-		{"cancellation, tried again", "cancel", "*/cancel", cancel, retry, `[data-status="CANCELLED"]`, "100"},
+		{"order, retried", "order", "*/orders/", typeOrder, retry, `[data-status="PAID"]:nth-child(1):nth-last-child(2)`, "92"},
+		{"order, submitted again", "order", "*/orders/", typeOrder, typeOrder, `[data-status="PAID"]:nth-child(1):nth-last-child(2)`, "92"},
+		{"top-up, retried", "topUp", "*/accounts/", typeTopUp, retry, `#balance[data-amount="101"]`, "101"},
+		{"top-up, submitted again", "topUp", "*/accounts/", typeTopUp, typeTopUp, `#balance[data-amount="101"]`, "101"},
+		{"cancellation, retried", "cancel", "*/cancel", cancel, retry, `[data-status="CANCELLED"]`, "100"},
 	} {
 		for _, stage := range []fetch.RequestStage{fetch.RequestStageRequest, fetch.RequestStageResponse} {
 			t.Run(fmt.Sprintf("%s, at the %s", tc.name, stage), func(t *testing.T) {
@@ -49,14 +49,14 @@ func TestReloadBeforeTheAnswerDoesNothingTwice(t *testing.T) {
 				p.do("reload", chromedp.Reload())
 				command(p, fetch.Disable, cdp.Empty{})
 				if tc.topic == "cancel" && stage == fetch.RequestStageResponse {
-					// The order is cancelled already, which settles it.
-					p.do("see it done", visible(tc.shown), chromedp.WaitNotPresent(notice))
+					// The order is already cancelled, which settles the intent.
+					p.do("see the result", visible(tc.shown), chromedp.WaitNotPresent(notice))
 					require.Equal(t, tc.balance, balance(t, shop.API, user))
 					return
 				}
-				p.do("see that something was under way", visible(notice))
+				p.do("see the notice", visible(notice))
 				require.Equal(t, 1, p.posts(), "the page sent something by itself")
-				p.do("do it again", tc.again, visible(tc.shown), chromedp.WaitNotPresent(notice))
+				p.do("repeat the request", tc.second, visible(tc.shown), chromedp.WaitNotPresent(notice))
 				require.Equal(t, tc.balance, balance(t, shop.API, user))
 			})
 		}

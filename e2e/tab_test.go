@@ -17,56 +17,56 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// tab is a browser's tab with the shop in it.
+// tab is a browser tab that shows the shop.
 type tab struct {
-	t    *testing.T
-	ctx  context.Context //nolint:containedctx // it is the tab: chromedp's actions run in it
-	seen sightings
+	t        *testing.T
+	ctx      context.Context //nolint:containedctx // the context represents the tab in chromedp
+	recorded recorder
 }
 
-// newTab is an empty tab: the first of a browser, or one beside the tab that ctx belongs to.
+// newTab opens an empty tab in a new browser, or in the browser of the tab that ctx belongs to.
 func newTab(ctx context.Context, t *testing.T) *tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
 	p := &tab{t: t, ctx: ctx}
 	require.NoError(t, chromedp.Do(ctx))
-	require.NoError(t, chromedp.Listen(ctx, p.seen.listen))
+	require.NoError(t, chromedp.Listen(ctx, p.recorded.listen))
 	return p
 }
 
-// open shows the shop to a user.
+// open loads the shop for a user and waits until it shows the user's data.
 func (p *tab) open(user int64) {
 	p.t.Helper()
 	load := func() []string {
-		before := len(p.seen.complaints())
+		before := len(p.recorded.errorTexts())
 		p.do("open the shop", chromedp.Navigate(shop.Page+"/?user="+strconv.FormatInt(user, 10)))
-		return p.seen.complaints()[before:]
+		return p.recorded.errorTexts()[before:]
 	}
-	// Chromium drops what it is loading when the machine's network changes, as it does when containers come and go.
+	// Chromium aborts loads when the machine's network changes, which happens when containers start or stop.
 	for strings.Contains(strings.Join(load(), " "), "ERR_NETWORK_CHANGED") {
-		p.t.Log("the network has changed: loading the page again")
+		p.t.Log("the network has changed, loading the page again")
 	}
 	p.do("see the shop", visible(`#live[data-live="true"]`), visible(`#balance:not([data-account="unknown"])`))
 }
 
-// do is one step of what a person does and sees; a page where it fails is kept as a picture.
+// do runs one step of a scenario. If it fails, a screenshot is saved.
 func (p *tab) do(step string, actions ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
 	defer cancel()
 	if err := chromedp.Do(ctx, actions...); err != nil {
-		picture(p.ctx, p.t)
-		require.NoError(p.t, err, "%s; the browser complains: %q", step, p.seen.complaints())
+		screenshot(p.ctx, p.t)
+		require.NoError(p.t, err, "%s; errors in the browser: %q", step, p.recorded.errorTexts())
 	}
 }
 
-// posts counts what the page sent to change something.
+// posts returns the number of POST requests that the page sent.
 func (p *tab) posts() int {
-	p.seen.mu.Lock()
-	defer p.seen.mu.Unlock()
+	p.recorded.mu.Lock()
+	defer p.recorded.mu.Unlock()
 	n := 0
-	for _, sent := range p.seen.sent {
+	for _, sent := range p.recorded.sent {
 		if strings.HasPrefix(sent, http.MethodPost) {
 			n++
 		}
@@ -74,7 +74,7 @@ func (p *tab) posts() int {
 	return n
 }
 
-// eval is the value of a JavaScript expression.
+// eval returns the value of a JavaScript expression.
 func eval[T any](p *tab, expression string) T {
 	p.t.Helper()
 	v, err := chromedp.Run(p.ctx, chromedp.Evaluate[T](expression))
@@ -99,7 +99,7 @@ func fill(selector chromedp.CSS, text string) chromedp.Action[chromedp.Void] {
 	return chromedp.SetValue(selector, text)
 }
 
-// press holds Enter down on the element until it has been repeated so often.
+// press holds down Enter on the element for the given number of key repeats.
 func press(selector chromedp.CSS, repeats int) chromedp.Action[chromedp.Void] {
 	return chromedp.Steps(chromedp.Focus(selector), chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		enter := input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeKeyDown, Key: "Enter", Code: "Enter", Text: "\r", WindowsVirtualKeyCode: 13}
@@ -116,7 +116,7 @@ func press(selector chromedp.CSS, repeats int) chromedp.Action[chromedp.Void] {
 	}))
 }
 
-// shopper is a new user with that much money.
+// shopper returns a new user with an account of the given balance.
 func shopper(t *testing.T, money string) int64 {
 	t.Helper()
 	user := newUser()
