@@ -39,7 +39,7 @@ const views = [
   }),
   createAccountView({ onTopUp: shop.topUp, onStatement: shop.toggleStatement, onMore: shop.showMoreEntries }),
   createOrdersView({
-    onRefresh: shop.refresh, onMore: shop.showMoreOrders, onConfirm: shop.confirmCancel, onCancel: shop.cancelOrder,
+    onRefresh: shop.refresh, onMore: shop.showMoreOrders, onAskToConfirm: shop.askToConfirmCancel, onCancel: shop.cancelOrder,
   }),
   createNoticesView({ onAction: (action, id) => noticeActions[action](id), onDismiss: shop.dismiss }),
 ];

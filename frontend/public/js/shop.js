@@ -104,7 +104,7 @@ export function createShop(api, store, options = {}) {
     }, 'older'),
 
     /** Asks the visitor to confirm the cancellation of an order. Without an id, it withdraws the question. */
-    confirmCancel: (id = '') => dispatch({ type: 'cancel/asked', id }),
+    askToConfirmCancel: (id = '') => dispatch({ type: 'cancel/asked', id }),
 
     dismiss: (id) => dispatch({ type: 'notice/dismissed', id }),
   };

@@ -26,8 +26,8 @@ export function onSubmit(form, act) {
 }
 
 /**
- * Returns a function that takes the form's last success and resets the form once for each, if it still contains
- * the submitted input. A success without known input, such as that of an earlier page, resets nothing.
+ * Returns a function to call with the form's last success. It resets the form once per success, if the form still
+ * contains the submitted input. A success without known input, such as that of an earlier page, resets nothing.
  */
 export function resetWhenDone(form, isSame) {
   let previous = null;

@@ -53,9 +53,9 @@ const updateOrder = (state) => (row, order) => {
 
 /**
  * Creates the view of the list of orders, newest first.
- * Callbacks: onRefresh(), onMore(), onConfirm(id) asks to confirm a cancellation ('' withdraws the question), onCancel(order).
+ * Callbacks: onRefresh(), onMore(), onAskToConfirm(id) asks to confirm a cancellation ('' withdraws the question), onCancel(order).
  */
-export function createOrdersView({ onRefresh, onMore, onConfirm, onCancel }) {
+export function createOrdersView({ onRefresh, onMore, onAskToConfirm, onCancel }) {
   const list = byId('orders');
   const live = byId('live');
   let shown = [];
@@ -65,16 +65,16 @@ export function createOrdersView({ onRefresh, onMore, onConfirm, onCancel }) {
   list.addEventListener('click', ({ target, detail }) => {
     const order = orderOf(target);
     if (!order) return;
-    if (target.matches('.order-cancel:not([aria-disabled="true"])')) onConfirm(order.id);
-    if (target.matches('.order-keep')) onConfirm('');
+    if (target.matches('.order-cancel:not([aria-disabled="true"])')) onAskToConfirm(order.id);
+    if (target.matches('.order-keep')) onAskToConfirm('');
     // The second click of a double click on "Cancel order" must not confirm the cancellation.
     if (target.matches('.order-confirmed') && detail < 2) {
-      onConfirm('');
+      onAskToConfirm('');
       onCancel(order);
     }
   });
   list.addEventListener('keydown', ({ key, target }) => {
-    if (key === 'Escape' && target.closest('.order-confirm')) onConfirm('');
+    if (key === 'Escape' && target.closest('.order-confirm')) onAskToConfirm('');
   });
   byId('refresh').addEventListener('click', onRefresh);
   byId('orders-more').addEventListener('click', onMore);
