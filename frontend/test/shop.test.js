@@ -12,7 +12,7 @@ const reads = (request) => {
   return request.url.includes('entries') ? { entries: [] } : { user_id: 1, balance: 5 };
 };
 
-// Opens a shop for user 1. write(request, response, body) answers its POSTs, read its other requests.
+// Opens a shop for user 1. write(request, response, body) answers its POST requests, and read(…) all others.
 async function openShop(t, write, read = reads) {
   const server = await startServer(t, (request, response, body) => (request.method === 'POST' ? write : read)(request, response, body));
   const store = createStore(reduce, initialState);

@@ -12,7 +12,7 @@ import { order, startServer, until } from './server.js';
 const event = (name, id, data) => `event: ${name}\nid: ${id}\ndata: ${typeof data === 'string' ? data : JSON.stringify(data)}\n\n`;
 const snapshot = (orders, id = 1, more = {}) => event('snapshot', id, { orders, ...more });
 
-// Opens a shop for user 1. serve(response, nth, request) answers the nth stream, read the requests for orders.
+// Opens a shop for user 1. serve(response, nth, request) answers the nth stream request, and read(request) the other requests for orders.
 async function follow(t, serve, read = () => ({ orders: [] })) {
   const streams = [];
   const server = await startServer(t, (request, response) => {
