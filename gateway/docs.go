@@ -29,14 +29,14 @@ const (
 	cssType  = "text/css; charset=utf-8"
 	jsType   = "text/javascript; charset=utf-8"
 
-	// The pages load from this shop alone and have nothing inline.
+	// The pages load from their own origin only and have no inline scripts or styles.
 	pageCSP = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-	// Swagger UI also runs its script, calls the shop, and brings its icons in its style sheet.
+	// Swagger UI also runs a script, calls the API, and embeds icons in its style sheet.
 	docsCSP = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-// registerDocs serves the contract, a page to read and try it with, and a page for
-// each type of problem. All of it works offline.
+// registerDocs serves the OpenAPI document, a page to read it and try it out, and a page
+// for each problem type. None of them needs access to the internet.
 func registerDocs(e gin.IRoutes, contract []byte) error {
 	service.Handle(e, http.MethodGet, "/openapi.yaml", document{"application/yaml", "", contract}.serve())
 
@@ -52,11 +52,11 @@ func registerDocs(e gin.IRoutes, contract []byte) error {
 		service.Handle(e, http.MethodGet, p.path, document{p.contentType, p.csp, body}.serve())
 	}
 	for file, contentType := range map[string]string{"swagger-ui-bundle.js": jsType, "swagger-ui.css": cssType} {
-		packed, err := fs.ReadFile(static.FS, file+".gz")
+		compressed, err := fs.ReadFile(static.FS, file+".gz")
 		if err != nil {
 			return fmt.Errorf("swagger ui: %w", err)
 		}
-		service.Handle(e, http.MethodGet, "/docs/"+file, servePacked(contentType, packed))
+		service.Handle(e, http.MethodGet, "/docs/"+file, serveGzip(contentType, compressed))
 	}
 	icon, err := fs.ReadFile(static.FS, "favicon-32x32.png")
 	if err != nil {
@@ -69,12 +69,12 @@ func registerDocs(e gin.IRoutes, contract []byte) error {
 func registerProblems(e gin.IRoutes) error {
 	tmpl, err := template.ParseFS(pages, "pages/problems.html")
 	if err != nil {
-		return fmt.Errorf("page of problems: %w", err)
+		return fmt.Errorf("problem pages: %w", err)
 	}
 	render := func(name string, data any) (gin.HandlerFunc, error) {
 		var b bytes.Buffer
 		if err := tmpl.ExecuteTemplate(&b, name, data); err != nil {
-			return nil, fmt.Errorf("page of problems: %w", err)
+			return nil, fmt.Errorf("problem pages: %w", err)
 		}
 		return document{htmlType, pageCSP, b.Bytes()}.serve(), nil
 	}
@@ -92,7 +92,7 @@ func registerProblems(e gin.IRoutes) error {
 	service.Handle(e, http.MethodGet, "/problems/:name", func(c *gin.Context) {
 		serve, ok := one[c.Param("name")]
 		if !ok {
-			problem.Write(c, problem.NotFound("there is no problem of this type"))
+			problem.Write(c, problem.NotFound("there is no problem type with this name"))
 			return
 		}
 		serve(c)
@@ -100,8 +100,8 @@ func registerProblems(e gin.IRoutes) error {
 	return nil
 }
 
-// document is a file that changes only with the program: browsers keep it, and ask by
-// its ETag whether it is still the same.
+// document is a file that changes only with the program. Browsers cache it and revalidate
+// it by its ETag.
 type document struct {
 	contentType, csp string
 	body             []byte
@@ -110,7 +110,7 @@ type document struct {
 func (d document) serve() gin.HandlerFunc {
 	tag := etag(d.body)
 	return func(c *gin.Context) {
-		header(c, d.contentType, tag)
+		setHeaders(c, d.contentType, tag)
 		if d.csp != "" {
 			c.Header("Content-Security-Policy", d.csp)
 		}
@@ -118,30 +118,31 @@ func (d document) serve() gin.HandlerFunc {
 	}
 }
 
-// servePacked serves what is kept as gzip.
-func servePacked(contentType string, packed []byte) gin.HandlerFunc {
-	tag := etag(packed)
+// serveGzip serves a file from its gzip-compressed form.
+func serveGzip(contentType string, compressed []byte) gin.HandlerFunc {
+	tag := etag(compressed)
 	return func(c *gin.Context) {
-		header(c, contentType, tag)
+		setHeaders(c, contentType, tag)
 		c.Header("Vary", "Accept-Encoding")
 		if strings.Contains(c.GetHeader("Accept-Encoding"), "gzip") {
 			c.Header("Content-Encoding", "gzip")
-			http.ServeContent(c.Writer, c.Request, "", time.Time{}, bytes.NewReader(packed))
+			http.ServeContent(c.Writer, c.Request, "", time.Time{}, bytes.NewReader(compressed))
 			return
 		}
-		c.Header("ETag", "") // it names the packed form
-		plain, err := gzip.NewReader(bytes.NewReader(packed))
+		c.Header("ETag", "") // it identifies the compressed form
+		plain, err := gzip.NewReader(bytes.NewReader(compressed))
 		if err == nil {
-			_, err = io.Copy(c.Writer, plain) //nolint:gosec // what is unpacked is a file of this program
+			_, err = io.Copy(c.Writer, plain) //nolint:gosec // the compressed file is part of this program
 		}
 		if err != nil {
-			_ = c.Error(err) // the client went away: the packed file itself is tested
+			_ = c.Error(err) // the client disconnected: tests prove that the file itself is valid
 		}
 	}
 }
 
-func header(c *gin.Context, contentType, tag string) {
-	c.Request.Header.Del("Range") // the files are small, and a range that cannot be would be one failure more
+func setHeaders(c *gin.Context, contentType, tag string) {
+	// Ignore ranges: the files are small, and an invalid range would be one more way to fail.
+	c.Request.Header.Del("Range")
 	c.Header("Content-Type", contentType)
 	c.Header("ETag", tag)
 	c.Header("Cache-Control", "no-cache")
@@ -149,7 +150,7 @@ func header(c *gin.Context, contentType, tag string) {
 }
 
 func etag(body []byte) string {
-	const length = 8 // bytes: it only has to change with the body
+	const length = 8 // bytes, enough to detect a change of the body
 	sum := sha256.Sum256(body)
 	return `"` + hex.EncodeToString(sum[:length]) + `"`
 }

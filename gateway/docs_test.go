@@ -15,7 +15,7 @@ import (
 	"gozon/shared/web/problem"
 )
 
-func docs(t *testing.T) (get func(path string, header ...string) (*http.Response, string)) {
+func serveDocs(t *testing.T) (get func(path string, header ...string) (*http.Response, string)) {
 	t.Helper()
 	contract, err := os.ReadFile("../docs/openapi.yaml")
 	require.NoError(t, err)
@@ -42,7 +42,7 @@ func docs(t *testing.T) (get func(path string, header ...string) (*http.Response
 
 func TestContractIsServed(t *testing.T) {
 	t.Parallel()
-	get := docs(t)
+	get := serveDocs(t)
 	resp, body := get("/openapi.yaml")
 	require.Equal(t, http.StatusOK, resp.StatusCode)
 	require.Equal(t, "application/yaml", resp.Header.Get("Content-Type"))
@@ -51,31 +51,31 @@ func TestContractIsServed(t *testing.T) {
 	require.Equal(t, http.StatusNotModified, resp.StatusCode)
 }
 
-// Whatever the page loads is there, and is no script or style of its own markup.
-func TestDocsPageIsWhole(t *testing.T) {
+// Every file that the page loads is served. The page has no inline scripts or styles.
+func TestDocsPageIsComplete(t *testing.T) {
 	t.Parallel()
-	get := docs(t)
+	get := serveDocs(t)
 	resp, page := get("/docs/")
 	require.Equal(t, http.StatusOK, resp.StatusCode)
 	require.Contains(t, resp.Header.Get("Content-Security-Policy"), "script-src 'self';")
-	for file, has := range map[string]string{
+	for file, content := range map[string]string{
 		"swagger-ui.css": ".swagger-ui", "swagger-ui-bundle.js": "SwaggerUIBundle", "docs.js": "/openapi.yaml", "favicon-32x32.png": "PNG",
 	} {
 		require.Contains(t, page, `"/docs/`+file+`"`)
 		resp, body := get("/docs/" + file)
 		require.Equal(t, http.StatusOK, resp.StatusCode, file)
-		require.Contains(t, body, has)
+		require.Contains(t, body, content)
 	}
-	resp, packed := get("/docs/swagger-ui-bundle.js", "Accept-Encoding", "gzip, br")
+	resp, compressed := get("/docs/swagger-ui-bundle.js", "Accept-Encoding", "gzip, br")
 	require.Equal(t, "gzip", resp.Header.Get("Content-Encoding"))
-	require.Less(t, len(packed), 1<<19)
+	require.Less(t, len(compressed), 1<<19)
 	resp, _ = get("/docs/nothing")
 	require.Equal(t, http.StatusNotFound, resp.StatusCode)
 }
 
-func TestEachProblemHasItsPage(t *testing.T) {
+func TestEveryProblemTypeHasAPage(t *testing.T) {
 	t.Parallel()
-	get := docs(t)
+	get := serveDocs(t)
 	_, list := get("/problems/")
 	for _, kind := range problem.Types() {
 		require.Contains(t, list, `href="`+kind.URI()+`"`)
@@ -92,7 +92,7 @@ func TestEachProblemHasItsPage(t *testing.T) {
 	require.Equal(t, problem.ContentType, resp.Header.Get("Content-Type"), body)
 }
 
-func TestMissingContractIsAClearError(t *testing.T) {
+func TestMissingContractIsReported(t *testing.T) {
 	t.Parallel()
 	missing := filepath.Join(t.TempDir(), "openapi.yaml")
 	err := serve(t.Context(), config{OpenAPIFile: missing}, discard)

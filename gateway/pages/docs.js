@@ -1,4 +1,4 @@
-// Nothing is asked of anybody but this shop: there is no validator, and the calls go where the page came from.
+// All requests go to the origin of the page. validatorUrl is null because the default validator is an external service.
 SwaggerUIBundle({
   url: "/openapi.yaml",
   dom_id: "#docs",
