@@ -1,47 +1,47 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
-	"sync/atomic"
+	"sync"
 )
 
-// A request fails in one of two ways, and the difference decides what may be done next
-// and what the client learns:
+// An attempt to send a request fails in one of two ways. The difference determines
+// whether the request may be retried and what is reported to the client:
 //
-//	nothing was sent   the next replica gets it, whatever its method
-//	something was      it may have been done: it is sent once more if doing it twice has
-//	                   no effect, and if that fails as well its outcome is unknown
+//	nothing was sent     The next replica is tried, whatever the method.
+//	something was sent   The service may have processed the request. It is sent once more
+//	                     if processing it twice has the same effect as once. If that
+//	                     attempt fails too, the outcome is unknown.
 //
-// A failure counts as the second kind as soon as one of its attempts does.
+// A request counts as sent as soon as one of its attempts sent something.
 
-// errNotSent is wrapped by the error of a request of which no attempt sent anything.
+// errNotSent is wrapped by the error of a request if none of its attempts sent anything.
 var errNotSent = errors.New("nothing was sent")
 
-// errRefused replaces a 503 to a request that was sent before. The 503 says that nothing
-// was done, which is true of the last attempt alone.
-var errRefused = errors.New("the first attempt broke off and the second was refused")
+// errRetryRejected replaces the response to a retry if its status is 503 and an earlier
+// attempt was sent. A 503 promises that nothing was done, which holds only for the retry.
+var errRetryRejected = errors.New("the connection was lost and the retry was rejected")
 
-// balancer sends each request to a replica, and to another one when that is safe.
+// balancer sends each request to a replica, and retries on another one when that is safe.
 type balancer struct {
 	upstream *upstream
 	metrics  *metrics
-	next     http.RoundTripper // its connections are of [dial]
+	next     http.RoundTripper // must create its connections with [dial]
 }
 
 // RoundTrip implements http.RoundTripper.
 func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
-		defer r.Body.Close() // each attempt has a body of its own
+		defer r.Body.Close() // each attempt has its own copy
 	}
 	var unreachable []*replica
 	err := errNoReplica
-	sent, repeated := false, false
+	sent, resent := false, false
 	for n := 0; ; n++ {
 		rep := b.upstream.pick(unreachable)
 		if rep == nil {
@@ -50,32 +50,33 @@ func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 		if n > 0 {
 			b.metrics.retries.WithLabelValues(b.upstream.name).Inc()
 		}
-		var try attempt
+		var att attempt
 		var resp *http.Response
-		resp, err = b.send(r, rep, &try)
+		resp, err = b.send(r, rep, &att)
 		if err == nil {
-			if sent && !safe(r.Method) && resp.StatusCode == http.StatusServiceUnavailable {
+			if sent && !isRead(r.Method) && resp.StatusCode == http.StatusServiceUnavailable {
 				_ = resp.Body.Close()
-				return nil, errRefused
+				return nil, errRetryRejected
 			}
 			return resp, nil
 		}
-		if try.sent.Load() {
+		if att.sent.Load() {
 			sent = true
 		}
 		switch {
 		case r.Context().Err() != nil:
 			return nil, err
-		case !try.sent.Load() && try.reused:
-			// The service had closed an idle connection. The pool has lost it, so this ends.
-		case !try.sent.Load():
-			b.upstream.failed(rep)
+		case !att.sent.Load() && att.reused:
+			// The service closed an idle connection. The replica itself may be fine, so
+			// it is tried again. The pool dropped the connection, so the loop terminates.
+		case !att.sent.Load():
+			b.upstream.markFailed(rep)
 			unreachable = append(unreachable, rep)
-		case repeated || isTimeout(err) || !repeatable(r):
+		case resent || isTimeout(err) || !isRetryable(r):
 			return nil, err
 		default:
-			b.upstream.failed(rep)
-			repeated = true
+			b.upstream.markFailed(rep)
+			resent = true
 		}
 	}
 	if !sent {
@@ -84,15 +85,15 @@ func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, err
 }
 
-// send makes one attempt. It leaves r as it is.
-func (b *balancer) send(r *http.Request, rep *replica, try *attempt) (*http.Response, error) {
-	out := r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: try.gotConn}))
+// send makes one attempt. It does not modify r.
+func (b *balancer) send(r *http.Request, rep *replica, att *attempt) (*http.Response, error) {
+	out := r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: att.gotConn}))
 	u := *r.URL
 	u.Host = rep.addr
 	out.URL = &u
-	// The transport repeats what broke off by itself, unseen and uncounted, when it is a
-	// GET or has a header named Idempotency-Key or X-Idempotency-Key. It never does when
-	// there is a body that it cannot rewind.
+	// Disable the retries of the transport, which could not be observed or counted. It
+	// retries a GET and any request with an Idempotency-Key or X-Idempotency-Key header,
+	// unless the request has a body that cannot be rewound.
 	out.Body, out.GetBody = io.NopCloser(strings.NewReader("")), nil
 	if r.GetBody != nil {
 		body, err := r.GetBody()
@@ -107,65 +108,42 @@ func (b *balancer) send(r *http.Request, rep *replica, try *attempt) (*http.Resp
 		rep.inFlight.Add(-1)
 		return nil, err
 	}
-	if isStream(resp.Header) { // it stays for hours: as a request in flight it would count against its replica all the while
+	if isStream(resp.Header) {
+		// A stream stays open for hours and would count against its replica all that time.
 		rep.inFlight.Add(-1)
 		return resp, nil
 	}
-	resp.Body = &counted{ReadCloser: resp.Body, replica: rep}
+	resp.Body = &inFlightBody{ReadCloser: resp.Body, replica: rep}
 	return resp, nil
 }
 
-// repeatable reports whether r has the same effect once and twice. The services honour
-// one Idempotency-Key, and refuse a request with several or with an empty one.
-func repeatable(r *http.Request) bool {
-	if safe(r.Method) {
+// isRetryable reports whether sending r twice has the same effect as sending it once.
+// The services accept exactly one Idempotency-Key, and reject a request with several keys
+// or an empty one.
+func isRetryable(r *http.Request) bool {
+	if isRead(r.Method) {
 		return true
 	}
 	keys := r.Header.Values("Idempotency-Key")
 	return r.Method == http.MethodPost && len(keys) == 1 && keys[0] != ""
 }
 
-func safe(method string) bool { return method == http.MethodGet || method == http.MethodHead }
+func isRead(method string) bool { return method == http.MethodGet || method == http.MethodHead }
 
 func isTimeout(err error) bool {
 	timeout, ok := errors.AsType[net.Error](err)
 	return ok && timeout.Timeout()
 }
 
-// attempt is one try to send a request.
-type attempt struct {
-	sent   atomic.Bool // a byte or more
-	reused bool        // on a connection that was idle
+// inFlightBody is a response body. Its request counts as in flight until Close is called.
+type inFlightBody struct {
+	io.ReadCloser
+	replica *replica
+	once    sync.Once
 }
 
-func (a *attempt) gotConn(info httptrace.GotConnInfo) {
-	a.reused = info.Reused
-	if c, ok := info.Conn.(*conn); ok {
-		c.attempt.Store(a)
-	}
-}
-
-// conn notes whether something is sent. httptrace cannot tell: it reports what was
-// written to a buffer.
-type conn struct {
-	net.Conn
-	attempt atomic.Pointer[attempt]
-}
-
-// dial is for [http.Transport.DialContext].
-func dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	c, err := (&net.Dialer{Timeout: dialTimeout, KeepAliveConfig: keepAlive}).DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	return &conn{Conn: c}, nil
-}
-
-// Write implements io.Writer. The transport waits for it before it reports a failure.
-func (c *conn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	if a := c.attempt.Load(); n > 0 && a != nil {
-		a.sent.Store(true)
-	}
-	return n, err
+// Close implements io.Closer.
+func (b *inFlightBody) Close() error {
+	b.once.Do(func() { b.replica.inFlight.Add(-1) })
+	return b.ReadCloser.Close()
 }

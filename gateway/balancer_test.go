@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// dies breaks off like a process that is killed after it executed the request, unless
-// the other replica did before: that one answers.
-func dies(s *shaky, w http.ResponseWriter) {
+// crash closes the connection like a process that is killed after it executed the request.
+// If another replica executed the request before, crash responds with 201 instead.
+func crash(s *faultyBackend, w http.ResponseWriter) {
 	if s.executed.Load() > 1 {
 		w.WriteHeader(http.StatusCreated)
 		return
@@ -29,17 +29,18 @@ var keys = map[string][]string{
 	"X-Idempotency-Key": {"X-Idempotency-Key", "k"},
 }
 
-// posts runs test for each kind of POST: with a body and without, with and without a
-// header that net/http takes for a permission to repeat it, with one and two replicas.
-func posts(t *testing.T, test func(t *testing.T, replicas int, keyed bool, post func(g *gateway) (*http.Response, string))) {
+// forEachPost runs test for each combination of: one or two replicas, with and without a
+// body, with and without a header that makes net/http consider the request idempotent.
+// The argument keyed reports whether the request has an Idempotency-Key.
+func forEachPost(t *testing.T, test func(t *testing.T, replicas int, keyed bool, post func(f *fixture) (*http.Response, string))) {
 	t.Helper()
 	for name, header := range keys {
 		for _, body := range []string{"", "x"} {
 			for _, replicas := range []int{1, 2} {
 				t.Run(fmt.Sprintf("%s, %d bytes, %d replicas", name, len(body), replicas), func(t *testing.T) {
 					t.Parallel()
-					test(t, replicas, name == "Idempotency-Key", func(g *gateway) (*http.Response, string) {
-						return g.call(t, http.MethodPost, "/orders", strings.NewReader(body), header...)
+					test(t, replicas, name == "Idempotency-Key", func(f *fixture) (*http.Response, string) {
+						return f.call(t, http.MethodPost, "/orders", strings.NewReader(body), header...)
 					})
 				})
 			}
@@ -47,41 +48,41 @@ func posts(t *testing.T, test func(t *testing.T, replicas int, keyed bool, post 
 	}
 }
 
-// Whatever became of the second attempt, a request that was sent may have been done. Only
-// a key that the services honour makes a POST go out twice.
-func TestPostWhoseReplicaDiesAfterItWasSent(t *testing.T) {
+// Once a request was sent, it may have been processed, whatever happens to a retry. A POST
+// is retried only if it has a key that the services accept.
+func TestReplicaCrashesAfterPostWasSent(t *testing.T) {
 	t.Parallel()
-	posts(t, func(t *testing.T, replicas int, keyed bool, post func(*gateway) (*http.Response, string)) {
-		all, executed := serveShaky(t, replicas, dies)
-		g := startShaky(t, all)
-		g.warm(t, all)
-		resp, body := post(g)
+	forEachPost(t, func(t *testing.T, replicas int, keyed bool, post func(*fixture) (*http.Response, string)) {
+		all, executed := serveFaulty(t, replicas, crash)
+		f := startFaulty(t, all)
+		f.warm(t, all)
+		resp, body := post(f)
 		if keyed && replicas == 2 {
 			require.Equal(t, http.StatusCreated, resp.StatusCode, body)
 			require.EqualValues(t, 2, executed.Load())
-			require.Equal(t, 1, g.retries(t))
+			require.Equal(t, 1, f.retries(t))
 			return
 		}
 		require.Equal(t, http.StatusBadGateway, resp.StatusCode, body)
 		require.Contains(t, body, "/problems/outcome-unknown")
 		require.EqualValues(t, 1, executed.Load())
 		if keyed {
-			require.Equal(t, 1, g.retries(t))
+			require.Equal(t, 1, f.retries(t))
 		} else {
-			require.Zero(t, g.retries(t))
+			require.Zero(t, f.retries(t))
 		}
 	})
 }
 
-func TestPostWhoseReplicaDiesBeforeItIsSent(t *testing.T) {
+func TestReplicaCrashesBeforePostIsSent(t *testing.T) {
 	t.Parallel()
-	posts(t, func(t *testing.T, replicas int, _ bool, post func(*gateway) (*http.Response, string)) {
-		all, executed := serveShaky(t, replicas, func(*shaky, http.ResponseWriter) {})
-		g := startShaky(t, all)
-		g.warm(t, all)
+	forEachPost(t, func(t *testing.T, replicas int, _ bool, post func(*fixture) (*http.Response, string)) {
+		all, executed := serveFaulty(t, replicas, func(*faultyBackend, http.ResponseWriter) {})
+		f := startFaulty(t, all)
+		f.warm(t, all)
 		all[0].reset(t)
 		all[0].stop()
-		resp, body := post(g)
+		resp, body := post(f)
 		require.EqualValues(t, replicas-1, executed.Load())
 		if replicas == 2 {
 			require.Equal(t, http.StatusOK, resp.StatusCode, body)
@@ -92,54 +93,55 @@ func TestPostWhoseReplicaDiesBeforeItIsSent(t *testing.T) {
 	})
 }
 
-// A service closes idle connections at any time. The request that was about to use one
-// takes another.
-func TestPostWhoseIdleConnectionWasClosed(t *testing.T) {
+// A service may close an idle connection at any time. A request that was about to use it is
+// sent on another connection.
+func TestPostRetriesAfterIdleConnectionWasClosed(t *testing.T) {
 	t.Parallel()
-	posts(t, func(t *testing.T, replicas int, _ bool, post func(*gateway) (*http.Response, string)) {
-		all, executed := serveShaky(t, replicas, func(*shaky, http.ResponseWriter) {})
-		g := startShaky(t, all)
+	forEachPost(t, func(t *testing.T, replicas int, _ bool, post func(*fixture) (*http.Response, string)) {
+		all, executed := serveFaulty(t, replicas, func(*faultyBackend, http.ResponseWriter) {})
+		f := startFaulty(t, all)
 		const rounds = 20
 		for range rounds {
-			g.warm(t, all)
+			f.warm(t, all)
 			for _, s := range all {
 				s.reset(t)
 			}
-			resp, body := post(g)
+			resp, body := post(f)
 			require.Equal(t, http.StatusOK, resp.StatusCode, body)
 		}
 		require.EqualValues(t, rounds, executed.Load())
 	})
 }
 
-// breaksOnce breaks off the first request and has then answer the second.
-func breaksOnce(then int) func(*shaky, http.ResponseWriter) {
-	return func(s *shaky, w http.ResponseWriter) {
+// failOnce closes the connection of the first request and responds to the others with
+// status.
+func failOnce(status int) func(*faultyBackend, http.ResponseWriter) {
+	return func(s *faultyBackend, w http.ResponseWriter) {
 		if s.executed.Load() == 1 {
 			panic(http.ErrAbortHandler)
 		}
-		w.WriteHeader(then)
+		w.WriteHeader(status)
 		_, _ = io.WriteString(w, "second")
 	}
 }
 
-// What the second attempt is answered passes, except a 503: it says that nothing was
-// done, and knows nothing of the first attempt.
-func TestAnswerToTheSecondAttempt(t *testing.T) {
+// The response to a retry is forwarded, except a 503: it promises that nothing was done,
+// which may be false for the first attempt.
+func TestResponseToRetry(t *testing.T) {
 	t.Parallel()
-	for status, passes := range map[int]bool{
+	for status, forwarded := range map[int]bool{
 		http.StatusCreated: true, http.StatusConflict: true, http.StatusUnprocessableEntity: true,
 		http.StatusInternalServerError: true, http.StatusServiceUnavailable: false, http.StatusGatewayTimeout: true,
 	} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			t.Parallel()
-			all, executed := serveShaky(t, 1, breaksOnce(status)) // the replica is there again at once
-			g := startShaky(t, all)
-			g.warm(t, all)
-			resp, body := g.call(t, http.MethodPost, "/orders", strings.NewReader("x"), "Idempotency-Key", "k")
+			all, executed := serveFaulty(t, 1, failOnce(status))
+			f := startFaulty(t, all)
+			f.warm(t, all)
+			resp, body := f.call(t, http.MethodPost, "/orders", strings.NewReader("x"), "Idempotency-Key", "k")
 			require.EqualValues(t, 2, executed.Load())
-			require.Equal(t, 1, g.retries(t))
-			if passes {
+			require.Equal(t, 1, f.retries(t))
+			if forwarded {
 				require.Equal(t, status, resp.StatusCode)
 				require.Equal(t, "second", body)
 				return
@@ -150,41 +152,41 @@ func TestAnswerToTheSecondAttempt(t *testing.T) {
 	}
 }
 
-// A key that the services refuse, or that is none, makes nothing repeatable.
-func TestWhatIsNeverSentTwice(t *testing.T) {
+// Only a single, valid Idempotency-Key on a POST makes a request retryable.
+func TestRequestsThatAreNeverRetried(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		method string
 		header http.Header
 	}{
-		"two keys":    {http.MethodPost, http.Header{"Idempotency-Key": {"a", "b"}}},
-		"an empty":    {http.MethodPost, http.Header{"Idempotency-Key": {""}}},
-		"blanks":      {http.MethodPost, http.Header{"Idempotency-Key": {"  "}}},
-		"a DELETE":    {http.MethodDelete, http.Header{"Idempotency-Key": {"a"}}},
-		"hop by hop":  {http.MethodPost, http.Header{"Idempotency-Key": {"a"}, "Connection": {"Idempotency-Key"}}},
-		"both others": {http.MethodPost, http.Header{"X-Idempotency-Key": {"a"}, "X-Request-Id": {"a"}}},
+		"two keys":          {http.MethodPost, http.Header{"Idempotency-Key": {"a", "b"}}},
+		"empty key":         {http.MethodPost, http.Header{"Idempotency-Key": {""}}},
+		"blank key":         {http.MethodPost, http.Header{"Idempotency-Key": {"  "}}},
+		"DELETE":            {http.MethodDelete, http.Header{"Idempotency-Key": {"a"}}},
+		"key is hop-by-hop": {http.MethodPost, http.Header{"Idempotency-Key": {"a"}, "Connection": {"Idempotency-Key"}}},
+		"other headers":     {http.MethodPost, http.Header{"X-Idempotency-Key": {"a"}, "X-Request-Id": {"a"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			all, executed := serveShaky(t, 2, breaksOnce(http.StatusCreated))
-			g := startShaky(t, all)
-			g.warm(t, all)
-			req, err := http.NewRequestWithContext(t.Context(), tc.method, g.url+"/orders", http.NoBody)
+			all, executed := serveFaulty(t, 2, failOnce(http.StatusCreated))
+			f := startFaulty(t, all)
+			f.warm(t, all)
+			req, err := http.NewRequestWithContext(t.Context(), tc.method, f.url+"/orders", http.NoBody)
 			require.NoError(t, err)
 			req.Header = tc.header
-			client := &http.Transport{DisableKeepAlives: true} // it would repeat the request itself
+			client := &http.Transport{DisableKeepAlives: true} // otherwise the client would retry by itself
 			resp, err := client.RoundTrip(req)
 			require.NoError(t, err)
 			require.NoError(t, resp.Body.Close())
 			require.Equal(t, http.StatusBadGateway, resp.StatusCode)
 			require.EqualValues(t, 1, executed.Load())
-			require.Zero(t, g.retries(t))
+			require.Zero(t, f.retries(t))
 		})
 	}
 }
 
-// A read is sent once more, and that is counted: net/http adds nothing of its own.
-func TestReadThatBreaksOffIsSentTwice(t *testing.T) {
+// A read is retried once, and the retry is counted: net/http does not retry on its own.
+func TestReadIsRetriedOnce(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		t.Run(method, func(t *testing.T) {
@@ -195,23 +197,23 @@ func TestReadThatBreaksOffIsSentTwice(t *testing.T) {
 					panic(http.ErrAbortHandler)
 				}
 			})
-			g := start(t, time.Minute, b)
-			g.call(t, http.MethodGet, "/orders", http.NoBody)
+			f := start(t, time.Minute, b)
+			f.call(t, http.MethodGet, "/orders", http.NoBody)
 			broken.Store(true)
-			resp, _ := g.call(t, method, "/orders", http.NoBody)
+			resp, _ := f.call(t, method, "/orders", http.NoBody)
 			require.Equal(t, http.StatusBadGateway, resp.StatusCode)
 			require.EqualValues(t, 3, b.hits.Load())
-			require.Equal(t, 1, g.retries(t))
+			require.Equal(t, 1, f.retries(t))
 		})
 	}
 }
 
-// The balancer does what http.RoundTripper asks for: the request stays as it was.
-func TestBalancerLeavesTheRequestAsItIs(t *testing.T) {
+// http.RoundTripper requires that the request is not modified.
+func TestBalancerDoesNotModifyTheRequest(t *testing.T) {
 	t.Parallel()
-	all, _ := serveShaky(t, 2, breaksOnce(http.StatusCreated))
-	g := startShaky(t, all)
-	b := &balancer{upstream: g.up, metrics: g.up.metrics, next: &http.Transport{DialContext: dial}}
+	all, _ := serveFaulty(t, 2, failOnce(http.StatusCreated))
+	f := startFaulty(t, all)
+	b := &balancer{upstream: f.up, metrics: f.up.metrics, next: &http.Transport{DialContext: dial}}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://orders/orders", strings.NewReader("x"))
 	require.NoError(t, err)
 	req.Header.Set("Idempotency-Key", "k")

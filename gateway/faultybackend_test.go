@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// shaky is a replica that can break off in whatever way. It answers GET at once, and any
-// other request, after counting it, with h.
-type shaky struct {
+// faultyBackend is a backend that can reset its connections. It responds to GET at once,
+// and counts any other request before its handler responds.
+type faultyBackend struct {
 	*backend
 	executed *atomic.Int64
 
@@ -23,14 +23,15 @@ type shaky struct {
 	conns map[net.Conn]struct{}
 }
 
-// serveShaky starts n replicas that count what they execute together.
-func serveShaky(t *testing.T, n int, h func(s *shaky, w http.ResponseWriter)) (all []*shaky, executed *atomic.Int64) {
+// serveFaulty starts n replicas with the handler h. The counter executed is shared by all
+// of them.
+func serveFaulty(t *testing.T, n int, h func(s *faultyBackend, w http.ResponseWriter)) (all []*faultyBackend, executed *atomic.Int64) {
 	t.Helper()
 	executed = new(atomic.Int64)
 	port := uint16(0)
 	for i := range n {
 		b := listen(t, fmt.Sprintf("127.0.0.%d:%d", i+1, port))
-		s := &shaky{backend: b, executed: executed, conns: map[net.Conn]struct{}{}}
+		s := &faultyBackend{backend: b, executed: executed, conns: map[net.Conn]struct{}{}}
 		port = s.addr.Port()
 		s.serve(t, &http.Server{
 			ReadHeaderTimeout: time.Minute,
@@ -55,27 +56,27 @@ func serveShaky(t *testing.T, n int, h func(s *shaky, w http.ResponseWriter)) (a
 	return all, executed
 }
 
-// reset closes every connection so that its peer can send nothing more: unlike after a
-// FIN, the kernel takes no further byte.
-func (s *shaky) reset(t *testing.T) {
+// reset closes every connection with a RST. Unlike after a FIN, the peer's kernel accepts
+// no more data for the connection.
+func (s *faultyBackend) reset(t *testing.T) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
 		tcp, ok := c.(*net.TCPConn)
 		require.True(t, ok)
-		if tcp.SetLinger(0) == nil { // else the server has closed it by itself
+		if tcp.SetLinger(0) == nil { // an error means that the server has closed it already
 			require.NoError(t, tcp.Close())
 		}
 	}
 	clear(s.conns)
 }
 
-// warm leaves an idle connection to each replica.
-func (g *gateway) warm(t *testing.T, all []*shaky) {
+// warm opens an idle connection to each replica.
+func (f *fixture) warm(t *testing.T, all []*faultyBackend) {
 	t.Helper()
 	for range 2 * len(all) {
-		resp, _ := g.call(t, http.MethodGet, "/orders", http.NoBody)
+		resp, _ := f.call(t, http.MethodGet, "/orders", http.NoBody)
 		require.Equal(t, http.StatusOK, resp.StatusCode)
 	}
 	for _, s := range all {
@@ -83,19 +84,7 @@ func (g *gateway) warm(t *testing.T, all []*shaky) {
 	}
 }
 
-func (g *gateway) retries(t *testing.T) int {
-	t.Helper()
-	families, err := g.reg.Gather()
-	require.NoError(t, err)
-	for _, f := range families {
-		if f.GetName() == "upstream_retries_total" {
-			return int(f.GetMetric()[0].GetCounter().GetValue())
-		}
-	}
-	return 0
-}
-
-func startShaky(t *testing.T, all []*shaky) *gateway {
+func startFaulty(t *testing.T, all []*faultyBackend) *fixture {
 	t.Helper()
 	replicas := make([]*backend, len(all))
 	for i, s := range all {

@@ -1,21 +1,22 @@
-// Command gateway is the shop's single entry: it passes requests on to the services
-// and hides how many of them there are and where.
+// Command gateway is the shop's single entry point. It forwards requests to the services
+// and hides how many replicas a service has and where they run.
 //
-//	request ─► body read (≤ limit) ─► route by first path segment ─► replica with the fewest requests in flight ─► service
+//	request ─► read body (≤ limit) ─► route by first path segment ─► replica with the fewest requests in flight ─► service
 //
-// What a fault does:
+// Failures:
 //
-//	a replica cannot be connected to     put aside for a moment, the next one is tried: nothing was sent
-//	no replica can be connected to       502, nothing was done
-//	broken after the request was sent    GET, HEAD, POST with an Idempotency-Key: sent once more, preferably to another replica
-//	broken for good after being sent     502, outcome unknown; for GET and HEAD, safe to try again
-//	no answer in time                    504, outcome unknown
-//	broken in the middle of an answer    the answer to the client is cut off as well: it never looks complete
-//	the client goes away                 the request to the service is cancelled
-//	the gateway stops                    requests in flight finish, event streams end at once
+//	connecting to a replica fails         the replica is skipped for a while and the next one is tried: nothing was sent
+//	connecting to every replica fails     502, nothing was done
+//	connection lost after the request     GET, HEAD and POST with an Idempotency-Key are sent once more,
+//	was sent                              preferably to another replica
+//	no response after that                502, outcome unknown; for GET and HEAD, a retry is safe
+//	no response in time                   504, outcome unknown
+//	connection lost during the response   the response to the client is cut off too, so that it never looks complete
+//	client disconnects                    the request to the service is cancelled
+//	gateway shuts down                    requests in flight finish, event streams end at once
 //
-// The gateway alone decides what is sent again: net/http does not, and no header other than
-// Idempotency-Key makes a POST repeatable.
+// Only the gateway retries requests. The retries of net/http are disabled, and no header
+// other than Idempotency-Key makes a POST retryable.
 package main
 
 import (
@@ -34,13 +35,13 @@ import (
 type config struct {
 	Service         service.Config
 	Routes          routes        `env:"ROUTES,notEmpty" usage:"prefix=service URL, comma separated: /orders=http://orders:8080,/accounts=http://payments:8080"`
-	UpstreamTimeout time.Duration `env:"UPSTREAM_TIMEOUT" envDefault:"10s" usage:"how long a service may take to begin its answer"`
+	UpstreamTimeout time.Duration `env:"UPSTREAM_TIMEOUT" envDefault:"10s" usage:"time limit for the response headers of a service"`
 	MaxBodyBytes    int64         `env:"MAX_BODY_BYTES" envDefault:"65536" usage:"largest request body, in bytes"`
-	OpenAPIFile     string        `env:"OPENAPI_FILE" envDefault:"/openapi.yaml" usage:"the API's contract, which /openapi.yaml and /docs show"`
-	ResolveEvery    time.Duration `env:"RESOLVE_EVERY" envDefault:"2s" usage:"how often the replicas of a service are looked up"`
+	OpenAPIFile     string        `env:"OPENAPI_FILE" envDefault:"/openapi.yaml" usage:"OpenAPI document, served at /openapi.yaml and shown at /docs"`
+	ResolveEvery    time.Duration `env:"RESOLVE_EVERY" envDefault:"2s" usage:"interval between lookups of the replicas of a service"`
 }
 
-// Validate reports every value that cannot work.
+// Validate reports every invalid value.
 func (c *config) Validate() error {
 	errs := []error{c.Service.Validate()}
 	for name, d := range map[string]time.Duration{"UPSTREAM_TIMEOUT": c.UpstreamTimeout, "RESOLVE_EVERY": c.ResolveEvery} {
@@ -76,17 +77,17 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	if err := registerDocs(engine, contract); err != nil {
 		return errors.Join(err, api.Close(), metrics.Close())
 	}
-	observed := newMetrics(reg)
+	upstreamMetrics := newMetrics(reg)
 	parts := []service.Part{service.ServeMetrics(metrics, reg)}
 	proxies := map[string]http.Handler{}
 	for _, r := range cfg.Routes {
-		up := newUpstream(r.target, net.DefaultResolver.LookupNetIP, observed)
+		up := newUpstream(r.target, net.DefaultResolver.LookupNetIP, upstreamMetrics)
 		health.Add(up.name, service.Degrading, up.ready)
-		proxies[r.prefix] = newProxy(up, cfg.UpstreamTimeout, health.Done(), log, observed)
-		parts = append(parts, service.Part{Name: "resolver of " + up.name, Run: func(ctx context.Context) error {
+		proxies[r.prefix] = newProxy(up, cfg.UpstreamTimeout, health.Done(), log, upstreamMetrics)
+		parts = append(parts, service.Part{Name: "resolver for " + up.name, Run: func(ctx context.Context) error {
 			return up.run(ctx, cfg.ResolveEvery, log)
 		}})
 	}
-	register(engine, proxies, cfg.MaxBodyBytes)
+	registerProxies(engine, proxies, cfg.MaxBodyBytes)
 	return service.Run(ctx, log, cfg.Service.DrainTimeout, append(parts, service.ServeHTTP(api, engine, health))...)
 }

@@ -18,9 +18,9 @@ import (
 	"gozon/shared/service"
 )
 
-// events serves a stream that has one event and goes on until it is released, or until
-// its reader is gone, which it tells.
-func events(release <-chan struct{}, gone chan<- struct{}) http.HandlerFunc {
+// events serves a stream that sends one event at once and the last one when release is
+// closed. If the client disconnects first, it closes disconnected.
+func events(release <-chan struct{}, disconnected chan<- struct{}) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 		fmt.Fprint(w, "data: first\n\n")
@@ -29,12 +29,12 @@ func events(release <-chan struct{}, gone chan<- struct{}) http.HandlerFunc {
 		case <-release:
 			fmt.Fprint(w, "data: last\n\n")
 		case <-r.Context().Done():
-			close(gone)
+			close(disconnected)
 		}
 	}
 }
 
-// follow opens a stream, reads its first event and returns the rest.
+// follow opens a stream, reads the first event and returns a reader of the rest.
 func follow(t *testing.T, base string) *bufio.Reader {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/orders/events", http.NoBody)
@@ -49,19 +49,18 @@ func follow(t *testing.T, base string) *bufio.Reader {
 	return r
 }
 
-func TestEventsPassUnbuffered(t *testing.T) {
+func TestEventsAreNotBuffered(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	rest := follow(t, start(t, time.Minute, serveAt(t, "127.0.0.1:0", events(release, nil))).url)
-	close(release) // the first event was here while the service still wrote
+	close(release) // the first event arrived before the response was complete
 	last, err := io.ReadAll(rest)
 	require.NoError(t, err)
 	require.Equal(t, "\ndata: last\n\n", string(last))
 }
 
-// The server's read timeout is for requests that come slowly: once a request was read,
-// its answer may take for ever. (net/http clears the deadline before it watches the
-// connection.)
+// The read timeout of the server limits how long reading a request takes. The response
+// may take forever, because net/http clears the deadline once the request was read.
 func TestReadTimeoutDoesNotEndAStream(t *testing.T) {
 	t.Parallel()
 	const readTimeout = 20 * time.Millisecond
@@ -71,55 +70,55 @@ func TestReadTimeoutDoesNotEndAStream(t *testing.T) {
 		defer timer.Stop()
 		events(release, make(chan struct{}))(w, r)
 	})
-	g := start(t, time.Minute, b)
+	f := start(t, time.Minute, b)
 	engine, m := service.NewEngine(discard, service.NewRegistry(), &service.Health{}), newMetrics(service.NewRegistry())
-	register(engine, map[string]http.Handler{"/orders": newProxy(g.up, time.Minute, nil, discard, m)}, 64<<10)
-	impatient := httptest.NewUnstartedServer(engine)
-	impatient.Config.ReadTimeout = readTimeout
-	impatient.Start()
-	t.Cleanup(impatient.Close)
-	last, err := io.ReadAll(follow(t, impatient.URL))
+	registerProxies(engine, map[string]http.Handler{"/orders": newProxy(f.up, time.Minute, nil, discard, m)}, 64<<10)
+	srv := httptest.NewUnstartedServer(engine)
+	srv.Config.ReadTimeout = readTimeout
+	srv.Start()
+	t.Cleanup(srv.Close)
+	last, err := io.ReadAll(follow(t, srv.URL))
 	require.NoError(t, err)
 	require.Equal(t, "\ndata: last\n\n", string(last))
 }
 
-// A stop does not wait for streams: they end cleanly, and their clients reconnect.
-func TestStopEndsStreams(t *testing.T) {
+// Shutdown does not wait for streams: they end cleanly, and their clients reconnect.
+func TestShutdownEndsStreams(t *testing.T) {
 	t.Parallel()
-	gone := make(chan struct{})
-	g := start(t, time.Minute, serveAt(t, "127.0.0.1:0", events(nil, gone)))
-	rest := follow(t, g.url)
-	require.NoError(t, g.stop())
+	disconnected := make(chan struct{})
+	f := start(t, time.Minute, serveAt(t, "127.0.0.1:0", events(nil, disconnected)))
+	rest := follow(t, f.url)
+	require.NoError(t, f.stop())
 	last, err := io.ReadAll(rest)
 	require.NoError(t, err)
 	require.Equal(t, "\n", string(last))
-	<-gone // and the service was told
+	<-disconnected // the request to the service is cancelled too
 }
 
-// A service that breaks off in the middle of an answer: the client sees a cut one, and
-// the log does not call it a panic of the gateway.
-func TestAnswerThatBreaksOffIsCutOff(t *testing.T) {
+// If a service closes the connection during a response, the client receives a truncated
+// response. The gateway does not log a panic.
+func TestTruncatedResponseStaysTruncated(t *testing.T) {
 	t.Parallel()
-	for name, header := range map[string]string{"a stream": "text/event-stream", "an answer": "application/json"} {
+	for name, contentType := range map[string]string{"stream": "text/event-stream", "response": "application/json"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var log bytes.Buffer
 			b := serveAt(t, "127.0.0.1:0", func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Content-Type", header)
+				w.Header().Set("Content-Type", contentType)
 				fmt.Fprint(w, "data: first\n\n")
 				_ = http.NewResponseController(w).Flush()
 				panic(http.ErrAbortHandler)
 			})
-			g := startLogging(t, slog.New(slog.NewJSONHandler(&log, nil)), time.Minute, b)
-			_, err := io.ReadAll(follow(t, g.url))
+			f := startLogging(t, slog.New(slog.NewJSONHandler(&log, nil)), time.Minute, b)
+			_, err := io.ReadAll(follow(t, f.url))
 			require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-			require.NoError(t, g.stop())
+			require.NoError(t, f.stop())
 			require.Empty(t, log.String())
 		})
 	}
 }
 
-// A replica that is lost ends the streams that came from it at once.
+// When a replica crashes, the gateway ends its streams at once.
 func TestLostReplicaEndsItsStreams(t *testing.T) {
 	t.Parallel()
 	b := serveAt(t, "127.0.0.1:0", events(nil, make(chan struct{})))
@@ -129,12 +128,12 @@ func TestLostReplicaEndsItsStreams(t *testing.T) {
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 }
 
-// A client that does not read is cut off, and a stop does not wait for it.
-func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
+// A client that does not read is disconnected, and shutdown does not wait for it.
+func TestSlowClientIsDisconnected(t *testing.T) {
 	t.Parallel()
-	gone := make(chan struct{})
-	g := start(t, time.Minute, serveAt(t, "127.0.0.1:0", func(w http.ResponseWriter, r *http.Request) {
-		defer close(gone)
+	ended := make(chan struct{})
+	f := start(t, time.Minute, serveAt(t, "127.0.0.1:0", func(w http.ResponseWriter, r *http.Request) {
+		defer close(ended)
 		w.Header().Set("Content-Type", "text/event-stream")
 		event := bytes.Repeat([]byte("x"), 64<<10)
 		for r.Context().Err() == nil {
@@ -143,29 +142,29 @@ func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
 			}
 		}
 	}))
-	conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://")) //nolint:noctx // the test closes it
+	conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://")) //nolint:noctx // the test closes it
 	require.NoError(t, err)
 	defer conn.Close()
 	_, err = fmt.Fprint(conn, "GET /orders/events HTTP/1.1\r\nHost: orders\r\n\r\n")
 	require.NoError(t, err)
-	<-gone
-	require.NoError(t, g.stop())
+	<-ended
+	require.NoError(t, f.stop())
 }
 
-// Streams stay for hours: they are no requests in hand when a replica is chosen.
-func TestStreamsDoNotCountAgainstTheirReplica(t *testing.T) {
+// A stream stays open for hours, so it does not count as a request in flight.
+func TestStreamsDoNotCountAsInFlight(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	b := serveAt(t, "127.0.0.1:0", events(release, nil))
-	g := start(t, time.Minute, b)
-	rest := follow(t, g.url)
-	for _, r := range *g.up.known.Load() {
+	f := start(t, time.Minute, b)
+	rest := follow(t, f.url)
+	for _, r := range *f.up.replicas.Load() {
 		require.Zero(t, r.inFlight.Load())
 	}
 	close(release)
 	_, err := io.ReadAll(rest)
 	require.NoError(t, err)
-	for _, r := range *g.up.known.Load() {
+	for _, r := range *f.up.replicas.Load() {
 		require.Zero(t, r.inFlight.Load())
 	}
 }

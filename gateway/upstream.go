@@ -15,54 +15,53 @@ import (
 )
 
 const (
-	dialTimeout   = 2 * time.Second
 	lookupTimeout = 2 * time.Second
-	// asideFor is how long a replica is passed over after it could not be reached.
-	asideFor = 2 * time.Second
+	// skipFor is how long a replica is skipped after a failure.
+	skipFor = 2 * time.Second
 )
 
 var errNoReplica = errors.New("no replica is known")
 
-// lookup resolves a host to its addresses, as net.Resolver.LookupNetIP does.
-type lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
+// lookupFunc resolves a host name to its addresses, like [net.Resolver.LookupNetIP].
+type lookupFunc func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
-// upstream is one service: the replicas that its host name resolves to. It is safe
-// for concurrent use.
+// upstream is a service and the replicas that its host name resolves to. It is safe for
+// concurrent use.
 type upstream struct {
 	name, host, port string
-	lookup           lookup
+	lookup           lookupFunc
 	metrics          *metrics
-	refresh          chan struct{}
-	known            atomic.Pointer[[]*replica]
-	turn             atomic.Uint64
+	refresh          chan struct{} // requests a lookup before the next tick
+	replicas         atomic.Pointer[[]*replica]
+	nextStart        atomic.Uint64 // where pick starts its search, modulo the number of replicas
 
-	mu sync.Mutex // one refresh at a time
+	mu sync.Mutex // serializes lookups
 }
 
 // replica is one address of a service.
 type replica struct {
-	addr     string // host:port
-	inFlight atomic.Int64
-	aside    atomic.Int64 // until when it is passed over, in Unix nanoseconds
+	addr      string // host:port
+	inFlight  atomic.Int64
+	skipUntil atomic.Int64 // in Unix nanoseconds
 }
 
-func newUpstream(target *url.URL, l lookup, m *metrics) *upstream {
+func newUpstream(target *url.URL, lookup lookupFunc, m *metrics) *upstream {
 	port := target.Port()
 	if port == "" {
 		port = "80"
 	}
-	u := &upstream{name: target.Host, host: target.Hostname(), port: port, lookup: l, metrics: m, refresh: make(chan struct{}, 1)}
-	u.known.Store(&[]*replica{})
+	u := &upstream{name: target.Host, host: target.Hostname(), port: port, lookup: lookup, metrics: m, refresh: make(chan struct{}, 1)}
+	u.replicas.Store(&[]*replica{})
 	return u
 }
 
-// run keeps the list of replicas fresh until ctx is done.
+// run keeps the list of replicas up to date until ctx is done.
 func (u *upstream) run(ctx context.Context, every time.Duration, log *slog.Logger) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		if err := u.resolve(ctx); err != nil && ctx.Err() == nil {
-			log.WarnContext(ctx, "replicas not looked up, keeping those that are known", "service", u.name, "error", err)
+			log.WarnContext(ctx, "resolver: lookup failed, keeping the known replicas", "service", u.name, "error", err)
 		}
 		select {
 		case <-tick.C:
@@ -73,8 +72,8 @@ func (u *upstream) run(ctx context.Context, every time.Duration, log *slog.Logge
 	}
 }
 
-// resolve looks the replicas up. Those that stay keep their state; when the lookup
-// fails, all stay.
+// resolve looks up the replicas. A replica that was known before keeps its state. If the
+// lookup fails, the list does not change.
 func (u *upstream) resolve(ctx context.Context) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -84,7 +83,7 @@ func (u *upstream) resolve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", u.host, err)
 	}
-	old := *u.known.Load()
+	old := *u.replicas.Load()
 	fresh := make([]*replica, 0, len(addrs))
 	for _, a := range addrs {
 		addr := net.JoinHostPort(a.Unmap().String(), u.port)
@@ -94,60 +93,60 @@ func (u *upstream) resolve(ctx context.Context) error {
 			fresh = append(fresh, &replica{addr: addr})
 		}
 	}
-	u.known.Store(&fresh)
+	u.replicas.Store(&fresh)
 	u.metrics.replicas.WithLabelValues(u.name).Set(float64(len(fresh)))
 	return nil
 }
 
-// pick chooses the replica with the fewest requests in hand, by turns among equals,
-// and prefers one that is neither aside nor in tried. It returns nil when all are in
-// tried.
-func (u *upstream) pick(tried []*replica) *replica {
-	known := *u.known.Load()
-	if len(known) == 0 {
+// pick returns the replica with the fewest requests in flight, in rotation among equals. It
+// never returns one in exclude, and returns one that is being skipped only if there is no
+// other. It returns nil if no replica is left.
+func (u *upstream) pick(exclude []*replica) *replica {
+	all := *u.replicas.Load()
+	if len(all) == 0 {
 		return nil
 	}
-	start := int(u.turn.Add(1) % uint64(len(known))) //nolint:gosec // less than the length of a slice
+	start := int(u.nextStart.Add(1) % uint64(len(all))) //nolint:gosec // less than the length of a slice
 	now := time.Now().UnixNano()
 	var best *replica
 	better := func(r *replica) bool {
 		if best == nil {
 			return true
 		}
-		if a, b := r.aside.Load() > now, best.aside.Load() > now; a != b {
+		if a, b := r.skipUntil.Load() > now, best.skipUntil.Load() > now; a != b {
 			return b
 		}
 		return r.inFlight.Load() < best.inFlight.Load()
 	}
-	for i := range known {
-		r := known[(start+i)%len(known)]
-		if !slices.Contains(tried, r) && better(r) {
+	for i := range all {
+		r := all[(start+i)%len(all)]
+		if !slices.Contains(exclude, r) && better(r) {
 			best = r
 		}
 	}
 	return best
 }
 
-// failed puts a replica aside and has the list looked up again soon.
-func (u *upstream) failed(r *replica) {
-	r.aside.Store(time.Now().Add(asideFor).UnixNano())
+// markFailed makes pick skip r for a while and triggers a lookup of the replicas.
+func (u *upstream) markFailed(r *replica) {
+	r.skipUntil.Store(time.Now().Add(skipFor).UnixNano())
 	select {
 	case u.refresh <- struct{}{}:
 	default:
 	}
 }
 
-// ready is nil when one replica, whichever, takes a connection.
+// ready returns nil if at least one replica accepts a connection.
 func (u *upstream) ready(ctx context.Context) error {
 	err := errNoReplica
-	for _, r := range *u.known.Load() {
+	for _, r := range *u.replicas.Load() {
 		var conn net.Conn
 		if conn, err = (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", r.addr); err == nil {
 			return conn.Close()
 		}
 	}
 	if !errors.Is(err, errNoReplica) {
-		return errors.New("no replica can be reached")
+		return errors.New("no replica is reachable")
 	}
 	return err
 }
