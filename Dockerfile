@@ -1,6 +1,7 @@
-# The shop's images. One stage builds the three services, in few steps, because a
-# step is dear on old engines; no step needs BuildKit. The targets hold a static
-# binary and nothing else. (nomsgpack: gin without a codec that nothing here speaks.)
+# The images of the shop. One stage builds the three services. It has few steps, because
+# each step is expensive on old engines, and no step needs BuildKit. The image of a service
+# contains only its static binary; the gateway's also contains the OpenAPI document.
+# The build tag nomsgpack omits an unused codec of gin.
 ARG GO_IMAGE=golang:1.26
 ARG NGINX_IMAGE=nginx:1.26
 
@@ -11,7 +12,7 @@ COPY shared/go.mod shared/go.sum shared/
 COPY orders/go.mod orders/go.sum orders/
 COPY payments/go.mod payments/go.sum payments/
 COPY gateway/go.mod gateway/go.sum gateway/
-# The dependencies, compiled before the sources come: a change of code does not repeat this.
+# Compile the dependencies before copying the sources, so that this layer stays cached when the code changes.
 RUN cd orders && go build \
         github.com/caarlos0/env/v11 github.com/gin-gonic/gin github.com/google/uuid github.com/jackc/pgx/v5/stdlib \
         github.com/pressly/goose/v3 github.com/prometheus/client_golang/prometheus/promhttp \

@@ -1,10 +1,10 @@
 #!/bin/bash
-# A health check that is frequent until it passes and rare from then on. Compose files have one interval
-# for both (start_interval is too new for some engines), and what costs is not the check but to start it.
-# So one that has passed before keeps its process for a while, and checks again before it ends.
+# Runs a health check often until it passes for the first time, and rarely from then on. Compose files have one
+# interval for both, and some engines do not support start_interval. Starting a check is what is expensive. Once a
+# check has passed, each further check therefore sleeps before it ends, and checks again.
 #
 #   healthcheck.sh 'COMMANDS'
-passed=/tmp/healthy # in memory: empty when the container starts
+passed=/tmp/healthy # on a tmpfs, so it does not exist when the container starts
 
 check() {
 	(eval "$1") && return
@@ -15,7 +15,7 @@ check() {
 check "$1"
 if [ ! -s "$passed" ]; then
 	echo yes > "$passed"
-	exit 0 # whoever waits for this service must not wait any longer
+	exit 0 # do not delay the services that wait for this one
 fi
 sleep 25
 check "$1"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes a random password to .env for each one that is not there yet. Database and
-# broker take what they find there at each start (deploy/postgres, deploy/rabbitmq).
+# Writes a random password to .env for each one that is not set yet. PostgreSQL and
+# RabbitMQ apply the passwords at each start (deploy/postgres, deploy/rabbitmq).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 touch .env

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Waits until the door answers, and says where it is. The argument is the compose command.
+# Waits until the shop is up and prints its address. The argument is the compose command.
 set -euo pipefail
 compose=$1
 address=$($compose port frontend 8080)
@@ -10,6 +10,6 @@ for _ in $(seq 120); do
 	fi
 	sleep 0.5
 done
-echo 'The shop did not come up; this is how it stands:' >&2
+echo 'The shop did not start in time. Its containers:' >&2
 $compose ps >&2
 exit 1

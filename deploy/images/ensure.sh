@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Makes sure that the named base images can be had, and writes to .env which ones
-# they are: what the user has chosen, the official image, or, where no registry can
-# be reached, a stand-in made from Debian packages.
+# Makes the named base images available. In order of preference, an image is the one that
+# the user has set in the environment or in .env, the official one, or a stand-in that this
+# script builds from Debian packages. The stand-in is used if no registry is reachable; its
+# name is written to .env.
 #
 #   deploy/images/ensure.sh postgres rabbitmq nginx golang browser node
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-facts() { # facts NAME: sets what is known of an image (no arrays by name: bash 3 has none)
+describe() { # describe NAME sets the variables that describe an image (bash 3 has no associative arrays)
 	case "$1" in
 	postgres) variable=POSTGRES_IMAGE official=postgres:17 standin=gozon-standin/postgres:17 folder=postgres ;;
 	rabbitmq) variable=RABBITMQ_IMAGE official=rabbitmq:4.0-management standin=gozon-standin/rabbitmq:4.0 folder=rabbitmq ;;
@@ -15,30 +16,30 @@ facts() { # facts NAME: sets what is known of an image (no arrays by name: bash 
 	golang) variable=GO_IMAGE official=golang:1.26 standin=gozon-standin/golang:1.26 folder= ;;
 	browser) variable=BROWSER_IMAGE official=chromedp/headless-shell:stable standin=gozon-standin/browser:1 folder=browser ;;
 	node) variable=NODE_IMAGE official=node:22-slim standin=gozon-standin/browser:1 folder=browser ;;
-	*) say "unknown image $1"; exit 2 ;;
+	*) log "unknown image $1"; exit 2 ;;
 	esac
 }
 base=gozon-standin/base:trixie
 
 touch .env
 
-say() { printf '%s\n' "$*" >&2; }
+log() { printf '%s\n' "$*" >&2; }
 
-recipe() { # the hash of all that the stand-in is made of
+recipe() { # prints a hash of everything that the stand-in is built from
 	{
 		cat deploy/images/ensure.sh
 		if [ -n "$folder" ]; then cat "deploy/images/$folder"/*; else go version; fi
 	} | sha256sum | cut -c1-16
 }
 
-has() { # has IMAGE RECIPE
+is_current() { # is_current IMAGE RECIPE reports whether the image exists and was built from the recipe
 	[ "$(docker image inspect -f '{{index .Config.Labels "gozon.recipe"}}' "$1" 2>/dev/null)" = "$2" ]
 }
 
-make_base() {
+build_base() {
 	docker image inspect "$base" >/dev/null 2>&1 && return
 	if ! command -v mmdebstrap >/dev/null; then
-		say 'installing mmdebstrap, which makes the stand-ins'
+		log 'installing mmdebstrap to build the stand-in images'
 		sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
 		$sudo apt-get update -qq
 		$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mmdebstrap >/dev/null
@@ -46,7 +47,7 @@ make_base() {
 	mmdebstrap --quiet --variant=minbase --include=ca-certificates trixie - | docker import - "$base" >/dev/null
 }
 
-make_golang() { # the base, this machine's Go, and the authorities that this machine trusts
+build_golang() { # adds this machine's Go and CA certificates to the base image
 	local container tar
 	tar=$(mktemp)
 	container=$(docker create "$base" true)
@@ -59,45 +60,45 @@ make_golang() { # the base, this machine's Go, and the authorities that this mac
 	rm -f "$tar"
 }
 
-make_standin() {
-	local want log
+build_standin() {
+	local want output
 	want=$(recipe)
-	has "$standin" "$want" && return
-	say "no registry gives $official: making the stand-in $standin from Debian packages"
-	make_base
+	is_current "$standin" "$want" && return
+	log "$official is not available, building the stand-in $standin from Debian packages"
+	build_base
 	if [ -z "$folder" ]; then
-		make_golang "$standin" "$want"
+		build_golang "$standin" "$want"
 		return
 	fi
-	log=$(mktemp)
-	if ! DOCKER_BUILDKIT=0 docker build --label "gozon.recipe=$want" -t "$standin" "deploy/images/$folder" >"$log" 2>&1; then
-		tail -n 40 "$log" >&2
-		say "the stand-in $standin could not be made"
+	output=$(mktemp)
+	if ! DOCKER_BUILDKIT=0 docker build --label "gozon.recipe=$want" -t "$standin" "deploy/images/$folder" >"$output" 2>&1; then
+		tail -n 40 "$output" >&2
+		log "building the stand-in $standin failed"
 		return 1
 	fi
-	rm -f "$log"
+	rm -f "$output"
 }
 
 pids=
 for name in "$@"; do
-	facts "$name"
+	describe "$name"
 	chosen=${!variable:-}
 	[ -n "$chosen" ] || chosen=$(sed -n "s/^$variable=//p" .env | tail -n 1)
 	case "$chosen" in
 	"")
 		if docker image inspect "$official" >/dev/null 2>&1 || docker pull -q "$official" >/dev/null 2>&1; then
-			continue # it is the default
+			continue # the official image is the default
 		fi
 		;;
 	"$standin") ;;
-	*) continue ;; # the user's own
+	*) continue ;; # chosen by the user
 	esac
-	# The first makes the base; after that they do not need each other.
+	# The first build creates the base image. Once it exists, the builds run in parallel.
 	if docker image inspect "$base" >/dev/null 2>&1; then
-		make_standin &
+		build_standin &
 		pids="$pids $!"
 	else
-		make_standin
+		build_standin
 	fi
 	grep -q "^$variable=" .env || echo "$variable=$standin" >> .env
 done

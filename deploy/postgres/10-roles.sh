@@ -1,7 +1,8 @@
 #!/bin/sh
-# One database, one role and one schema a service; no role sees what is another's.
-# Run once, by the database image, when its volume is made. The passwords stay in the
-# environment: arguments show up in ps, and statements that fail in the log.
+# Creates a role and a schema for each service in one database. A role has no access to the
+# schema of another. The database image runs this script once, when it creates its volume.
+# Passwords are read from the environment, because arguments are visible in ps. Statements
+# that fail are not logged, because they may contain a password.
 set -eu
 export ORDERS_DB_PASSWORD="${ORDERS_DB_PASSWORD:-orders}" PAYMENTS_DB_PASSWORD="${PAYMENTS_DB_PASSWORD:-payments}"
 psql -v ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Starts RabbitMQ with the user and password of the environment. The image makes the user together with
-# the volume, and never changes it again; definitions are imported at each start, before any client gets in.
+# Starts RabbitMQ with the user and password from the environment. The image only creates the user together
+# with the volume and never changes it. Definitions are imported at each start, before clients can connect.
 set -euo pipefail
 
 if [ "$1" = rabbitmq-server ]; then

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Chromium listens for DevTools on the loopback address alone, so socat lets the
-# rest of the network in.
+# Chromium serves DevTools on the loopback address only. socat makes it available to the
+# rest of the network.
 set -eu
 [ $# -eq 0 ] || exec "$@"
 socat TCP-LISTEN:9222,fork,reuseaddr TCP:127.0.0.1:9223 &

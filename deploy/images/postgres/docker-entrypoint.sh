@@ -1,7 +1,7 @@
 #!/bin/bash
-# Keeps the contract of the official image's entry point, as far as the shop and
-# its tests use it: POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DB,
-# POSTGRES_INITDB_ARGS, PGDATA and /docker-entrypoint-initdb.d.
+# Implements the parts of the official image's entry point that the shop and its tests
+# use: POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DB, POSTGRES_INITDB_ARGS, PGDATA and
+# /docker-entrypoint-initdb.d.
 set -euo pipefail
 
 case "${1:-postgres}" in -*) set -- postgres "$@" ;; esac
@@ -19,10 +19,10 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
 	: "${POSTGRES_PASSWORD:?set POSTGRES_PASSWORD}"
 	export POSTGRES_USER="${POSTGRES_USER:-postgres}"
 	export POSTGRES_DB="${POSTGRES_DB:-$POSTGRES_USER}"
-	# shellcheck disable=SC2086 # the arguments are words by contract
+	# shellcheck disable=SC2086 # POSTGRES_INITDB_ARGS is split into words, as in the official image
 	initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") ${POSTGRES_INITDB_ARGS:-}
 	printf '\nhost all all all scram-sha-256\n' >> "$PGDATA/pg_hba.conf"
-	# No TCP while the database is being made: nobody may find it half done.
+	# Do not listen on TCP during initialization, so that no client finds an incomplete database.
 	pg_ctl -D "$PGDATA" -o "-c listen_addresses=''" -w start
 	export PGHOST=/var/run/postgresql PGUSER="$POSTGRES_USER"
 	[ "$POSTGRES_DB" = postgres ] || psql -v ON_ERROR_STOP=1 -d postgres -c "CREATE DATABASE \"$POSTGRES_DB\""
