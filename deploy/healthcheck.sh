@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs a health check often until it passes for the first time, and rarely from then on. Compose files have one
-# interval for both, and some engines do not support start_interval. Starting a check is what is expensive. Once a
-# check has passed, each further check therefore sleeps before it ends, and checks again.
+# interval for both, and some engines do not support start_interval. Only starting a check is expensive. Once a
+# check has passed, each later one therefore keeps its process for a while and checks again before it ends.
 #
 #   healthcheck.sh 'COMMANDS'
 passed=/tmp/healthy # on a tmpfs, so it does not exist when the container starts

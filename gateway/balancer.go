@@ -23,8 +23,8 @@ import (
 // errNotSent is wrapped by the error of a request if none of its attempts sent anything.
 var errNotSent = errors.New("nothing was sent")
 
-// errRetryRejected replaces the response to a retry if its status is 503 and an earlier
-// attempt was sent. A 503 promises that nothing was done, which holds only for the retry.
+// errRetryRejected replaces a 503 response to the retry of a POST that an earlier attempt
+// sent. A 503 promises that nothing was done, which is true only of the retry.
 var errRetryRejected = errors.New("the connection was lost and the retry was rejected")
 
 // balancer sends each request to a replica, and retries on another one when that is safe.
