@@ -72,15 +72,17 @@ func Take[T any](first T, queue <-chan T, limit int) []T {
 	return items
 }
 
-// Faults tells a batch what the errors of its [Func] mean. An error that is neither
-// Whole nor Busy concerns one item, as does a panic.
+// Faults classifies the errors of a [Func]. An error that is neither Whole nor Busy
+// concerns one item, as does a panic.
 type Faults struct {
-	// Whole reports an error that no item has caused, such as a database that is down:
-	// doing the items one by one would fail the same way.
+	// Whole reports an error that no item has caused, such as a database that is down.
+	// Doing the items one by one would fail the same way.
 	Whole func(error) bool
-	// Busy reports that somebody else holds what an item needs, such as a row lock: the
-	// item can be done later.
+	// Busy reports that another transaction holds what an item needs, such as a row lock.
+	// The item can be done later.
 	Busy func(error) bool
+	// Permanent reports an error of one item that another attempt cannot change.
+	Permanent func(error) bool
 }
 
 // Isolate does all items at once. When that fails with an error that may concern one

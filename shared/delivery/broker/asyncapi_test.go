@@ -19,10 +19,10 @@ import (
 
 const asyncAPI = "../../../docs/asyncapi.yaml"
 
-// reader is the service that takes a queue's messages.
-var reader = map[string]string{OrdersQueue: "payments", PaymentsQueue: "orders"}
+// consumerOf maps each queue to the service that consumes it.
+var consumerOf = map[string]string{OrdersQueue: "payments", PaymentsQueue: "orders"}
 
-// document has the fields of AsyncAPI 3.0 that ours uses.
+// document has the fields of AsyncAPI 3.0 that docs/asyncapi.yaml uses.
 type document struct {
 	AsyncAPI string `yaml:"asyncapi"`
 	Info     struct {
@@ -50,7 +50,7 @@ type document struct {
 			ContentType   string                                 `yaml:"contentType"`
 			CorrelationID struct{ Location, Description string } `yaml:"correlationId"`
 		} `yaml:"messageTraits"`
-		Messages map[string]message
+		Messages map[string]messageObject
 	}
 }
 
@@ -71,7 +71,7 @@ type operationBinding struct {
 	BindingVersion            string `yaml:"bindingVersion"`
 }
 
-type message struct {
+type messageObject struct {
 	Name, Summary string
 	Traits        []ref
 	Bindings      struct {
@@ -99,7 +99,7 @@ type entity struct {
 	AutoDelete         bool `yaml:"autoDelete"`
 }
 
-// load reads the document, strictly: a misspelled field is an error.
+// load reads the document. An unknown field is an error.
 func load(t *testing.T) document {
 	t.Helper()
 	source, err := os.ReadFile(asyncAPI)
@@ -129,28 +129,28 @@ func TestAsyncAPIDescribesTheTopology(t *testing.T) {
 	for _, eventType := range types {
 		channel := doc.Channels[eventType]
 		require.Equal(t, eventType, channel.Address)
-		require.Equal(t, messages([]string{eventType}), channel.Messages, eventType)
+		require.Equal(t, messageRefs([]string{eventType}), channel.Messages, eventType)
 		require.Equal(t, channelBinding{Ref: "#/components/channelBindings/exchange"}, channel.Bindings, eventType)
 	}
 	queues := map[string]map[string]ref{Unrouted: nil}
 	for queue, key := range bindings {
-		queues[queue], queues[queue+DeadSuffix] = messages(matching(types, key)), nil
+		queues[queue], queues[queue+DeadSuffix] = messageRefs(matching(types, key)), nil
 		for _, name := range []string{Exchange, key, DeadExchange} {
 			require.Contains(t, doc.Channels[queue].Description, name)
 		}
 	}
-	for queue, takes := range queues {
+	for queue, consumed := range queues {
 		var binding channelBinding
 		binding.AMQP.Is, binding.AMQP.BindingVersion = "queue", "0.3.0"
 		binding.AMQP.Queue = entity{Name: queue, Durable: true}
 		require.Equal(t, queue, doc.Channels[queue].Address)
-		require.Equal(t, takes, doc.Channels[queue].Messages, queue)
+		require.Equal(t, consumed, doc.Channels[queue].Messages, queue)
 		require.Equal(t, binding, doc.Channels[queue].Bindings, queue)
 	}
 	require.Len(t, doc.Channels, len(types)+len(queues))
 }
 
-func TestAsyncAPIDescribesWhoSendsAndReceives(t *testing.T) {
+func TestAsyncAPIDescribesSendersAndReceivers(t *testing.T) {
 	t.Parallel()
 	types := eventstest.Types(t)
 	want := map[string]operation{}
@@ -163,17 +163,17 @@ func TestAsyncAPIDescribesWhoSendsAndReceives(t *testing.T) {
 	}
 	for queue, key := range bindings {
 		channel := "#/channels/" + queue
-		takes := operation{Action: "receive", Channel: ref{channel}, Bindings: ref{"#/components/operationBindings/receive"}}
+		receive := operation{Action: "receive", Channel: ref{channel}, Bindings: ref{"#/components/operationBindings/receive"}}
 		for _, eventType := range matching(types, key) {
-			takes.Messages = append(takes.Messages, ref{channel + "/messages/" + eventType})
+			receive.Messages = append(receive.Messages, ref{channel + "/messages/" + eventType})
 		}
-		want[reader[queue]+".receives."+queue] = takes
+		want[consumerOf[queue]+".receives."+queue] = receive
 	}
 	doc := load(t)
-	kinds := doc.Components.OperationBindings
-	require.Len(t, kinds, 2)
-	require.Equal(t, operationBinding{DeliveryMode: 2, Mandatory: true, Timestamp: true, BindingVersion: "0.3.0"}, kinds["send"].AMQP)
-	require.Equal(t, operationBinding{Ack: true, BindingVersion: "0.3.0"}, kinds["receive"].AMQP)
+	operationBindings := doc.Components.OperationBindings
+	require.Len(t, operationBindings, 2)
+	require.Equal(t, operationBinding{DeliveryMode: 2, Mandatory: true, Timestamp: true, BindingVersion: "0.3.0"}, operationBindings["send"].AMQP)
+	require.Equal(t, operationBinding{Ack: true, BindingVersion: "0.3.0"}, operationBindings["receive"].AMQP)
 	got := doc.Operations
 	require.Len(t, got, len(want))
 	for name, operation := range want {
@@ -183,7 +183,7 @@ func TestAsyncAPIDescribesWhoSendsAndReceives(t *testing.T) {
 	}
 }
 
-func TestAsyncAPIMessagesAreTheGoldens(t *testing.T) {
+func TestAsyncAPIExamplesMatchTheGoldens(t *testing.T) {
 	t.Parallel()
 	doc := load(t)
 	trait := doc.Components.MessageTraits["cloudevent"]
@@ -244,8 +244,8 @@ func TestAsyncAPIReferencesResolve(t *testing.T) {
 }
 
 func resolves(root any, target string) bool {
-	pointer, inside := strings.CutPrefix(target, "#/")
-	if !inside {
+	pointer, internal := strings.CutPrefix(target, "#/")
+	if !internal {
 		_, err := os.Stat(filepath.Join(filepath.Dir(asyncAPI), target))
 		return err == nil
 	}
@@ -258,7 +258,7 @@ func resolves(root any, target string) bool {
 	return true
 }
 
-// untyped is the document as JSON, and where it lies.
+// untyped returns the path of the document and its content as untyped values.
 func untyped(t *testing.T) (location string, doc any) {
 	t.Helper()
 	location, err := filepath.Abs(asyncAPI)
@@ -269,7 +269,7 @@ func untyped(t *testing.T) (location string, doc any) {
 	return location, doc
 }
 
-// matching are the types that a queue bound with key gets.
+// matching returns the types that are routed to a queue bound with key.
 func matching(types []string, key string) (matched []string) {
 	for _, eventType := range types {
 		if strings.HasPrefix(eventType, strings.TrimSuffix(key, "#")) {
@@ -279,7 +279,8 @@ func matching(types []string, key string) (matched []string) {
 	return matched
 }
 
-func messages(types []string) map[string]ref {
+// messageRefs returns references to the message objects of types.
+func messageRefs(types []string) map[string]ref {
 	refs := map[string]ref{}
 	for _, eventType := range types {
 		refs[eventType] = ref{"#/components/messages/" + eventType}

@@ -9,30 +9,30 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// requestTimeout bounds a series of requests to the broker, which have no deadline of
-// their own: a queue that does not answer would block its caller forever.
+// requestTimeout bounds a series of requests to the broker. The client library has no
+// deadline for them: a queue that does not respond would block the caller forever.
 const requestTimeout = 10 * time.Second
 
-// connection is a plain AMQP connection, without the client library's reconnects, for
-// requests about the topology. It is for one goroutine at a time.
+// connection is a plain AMQP connection that does not reconnect. It is used to declare
+// and inspect the topology, to redrive and to dead-letter. It is not safe for concurrent use.
 type connection struct {
 	*amqp.Connection
-	raw  net.Conn
-	user string
-	ch   *amqp.Channel
+	netConn net.Conn
+	user    string
+	ch      *amqp.Channel
 }
 
 func connect(amqpURL string, cfg amqp.Config) (*connection, error) {
 	uri, err := amqp.ParseURI(amqpURL)
 	if err != nil {
-		return nil, errors.New("connect: not an AMQP URL") // which may hold a password
+		return nil, errors.New("connect: not an AMQP URL") // err may contain the password
 	}
 	c := &connection{user: uri.Username}
 	dial := cfg.Dial
 	cfg.Dial = func(network, addr string) (net.Conn, error) {
-		raw, err := dial(network, addr)
-		c.raw = raw
-		return raw, err
+		netConn, err := dial(network, addr)
+		c.netConn = netConn
+		return netConn, err
 	}
 	if c.Connection, err = amqp.DialConfig(amqpURL, cfg); err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
@@ -40,7 +40,8 @@ func connect(amqpURL string, cfg amqp.Config) (*connection, error) {
 	return c, nil
 }
 
-// channel is the channel for requests, a new one if the broker has closed the last.
+// channel returns the channel for topology requests. It opens a new one if the broker has
+// closed the last.
 func (c *connection) channel() (*amqp.Channel, error) {
 	if c.ch == nil || c.ch.IsClosed() {
 		ch, err := c.Channel()
@@ -61,15 +62,15 @@ func (c *connection) declare() error {
 	return declare(ch)
 }
 
-// within calls fn and cuts the connection, and with it every request, when fn takes
-// longer than requestTimeout.
-func (c *connection) within(fn func() error) error {
-	timer := time.AfterFunc(requestTimeout, func() { _ = c.raw.Close() })
+// withTimeout calls fn. If fn runs for longer than requestTimeout, it closes the
+// connection, which fails all requests on it.
+func (c *connection) withTimeout(fn func() error) error {
+	timer := time.AfterFunc(requestTimeout, func() { _ = c.netConn.Close() })
 	defer timer.Stop()
 	return fn()
 }
 
 func (c *connection) close() {
-	closing(func() { _ = c.Close() })
-	_ = c.raw.Close()
+	closeWithTimeout(func() { _ = c.Close() })
+	_ = c.netConn.Close()
 }

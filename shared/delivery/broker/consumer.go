@@ -17,49 +17,54 @@ import (
 )
 
 const (
-	batchMax    = 256
-	prefetch    = 2 * batchMax // one batch being written, one waiting
-	handleFor   = 30 * time.Second
-	retryFirst  = 100 * time.Millisecond
-	retryMax    = 5 * time.Second
-	outcomeDone = "done"
-	outcomeDead = "dead_lettered"
-	outcomeHeld = "retried"
+	maxBatch      = 256
+	prefetch      = 2 * maxBatch // one batch in progress, one waiting
+	handleTimeout = 30 * time.Second
+	minRetryDelay = 100 * time.Millisecond
+	maxRetryDelay = 5 * time.Second
 )
 
-// Consumer takes messages from one queue in batches: a batch is whatever arrived
-// while the last one was handled. Messages are acked after they were handled. One that
-// fails by itself is set aside and retried; others pass it.
+// Values of the label outcome.
+const (
+	outcomeDone         = "done"
+	outcomeDeadLettered = "dead_lettered"
+	outcomeRetried      = "retried"
+)
+
+// Consumer handles the messages of one queue in batches. A batch is whatever arrived while
+// the previous one was handled. Messages are acked after they were handled. A message that
+// fails is held and retried with backoff while later messages are handled.
 type Consumer struct {
-	*link
+	*reconnector
 	queue           string
 	handle          Handler
 	deadLetterAfter time.Duration
 	sizes           prometheus.Observer
 	outcomes        *prometheus.CounterVec
-	heldNow         atomic.Int64
+	heldCount       atomic.Int64
 	topology        *reconciler
 }
 
-// NewConsumer makes a consumer and registers its metrics; it connects when it is Run.
+// NewConsumer returns a consumer and registers its metrics. It does not connect until Run
+// is called.
 func NewConsumer(cfg Config, name, queue string, handle Handler, log *slog.Logger, reg prometheus.Registerer) *Consumer {
 	c := &Consumer{
-		link: newLink(cfg.AMQPURL, name, log), queue: queue, handle: handle, deadLetterAfter: cfg.DeadLetterAfter,
+		reconnector: newReconnector(cfg.AMQPURL, name, log), queue: queue, handle: handle, deadLetterAfter: cfg.DeadLetterAfter,
 		sizes: batch.NewSizes(reg, "consumer"),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "consumer_messages_total", Help: "Messages by what became of them.",
+			Name: "consumer_messages_total", Help: "Attempts to handle a message, by outcome.",
 		}, []string{"outcome"}),
 		topology: newReconciler(cfg.AMQPURL, name+" topology", queue, log, reg),
 	}
-	for _, o := range []string{outcomeDone, outcomeDead, outcomeHeld} {
-		c.outcomes.WithLabelValues(o)
+	for _, outcome := range []string{outcomeDone, outcomeDeadLettered, outcomeRetried} {
+		c.outcomes.WithLabelValues(outcome)
 	}
 	reg.MustRegister(c.outcomes, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "consumer_held_messages", Help: "Messages that failed by themselves and are being retried.",
-	}, func() float64 { return float64(c.heldNow.Load()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "consumer_held_messages", Help: "Messages that failed and are held for a retry.",
+	}, func() float64 { return float64(c.heldCount.Load()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "consumer_up", Help: "1 while the consumer has a session with the broker.",
 	}, func() float64 {
-		if c.link.Ready(context.Background()) != nil {
+		if c.reconnector.Ready(context.Background()) != nil {
 			return 0
 		}
 		return 1
@@ -67,20 +72,20 @@ func NewConsumer(cfg Config, name, queue string, handle Handler, log *slog.Logge
 	return c
 }
 
-// Run consumes until ctx is done; then it finishes the batch in hand, acks it and
-// returns. What was only prefetched goes back to the queue.
+// Run consumes until ctx is done. It then finishes and acks the batch in progress and
+// returns. Messages that were only prefetched go back to the queue.
 func (c *Consumer) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { c.topology.run(ctx) })
-	c.run(ctx, c.consume)
+	c.runSessions(ctx, c.consume)
 	return nil
 }
 
-// Ready is nil while there is a session and the topology is complete, and says what
-// is wrong otherwise.
+// Ready returns nil while the consumer is connected and the topology is complete, and
+// otherwise an error with the reason.
 func (c *Consumer) Ready(ctx context.Context) error {
-	if err := c.link.Ready(ctx); err != nil {
+	if err := c.reconnector.Ready(ctx); err != nil {
 		return err
 	}
 	return c.topology.Ready(ctx)
@@ -89,63 +94,63 @@ func (c *Consumer) Ready(ctx context.Context) error {
 func (c *Consumer) consume(ctx context.Context, s *session) error {
 	consumer, err := rabbitmq.NewConsumer(s.conn, c.queue,
 		rabbitmq.WithConsumerOptionsLogger(s.log),
-		rabbitmq.WithConsumerOptionsQueueNoDeclare, // the whole topology is declared already
-		rabbitmq.WithConsumerOptionsConcurrency(1), // one feeder keeps the order that a multiple ack needs
+		rabbitmq.WithConsumerOptionsQueueNoDeclare, // newSession has declared the topology
+		rabbitmq.WithConsumerOptionsConcurrency(1), // a multiple ack needs deliveries in order
 		rabbitmq.WithConsumerOptionsQOSPrefetch(prefetch),
-		rabbitmq.WithConsumerOptionsForceShutdown) // the drain is here, not in the library
+		rabbitmq.WithConsumerOptionsForceShutdown) // Run finishes the batch itself
 	if err != nil {
 		return fmt.Errorf("consumer: %w", err)
 	}
-	// As large as the prefetch: the library's own channel has no buffer, so a batch
-	// taken from there would never hold more than a message or two.
+	// The buffer holds the whole prefetch. The library's own channel is unbuffered, so a
+	// batch taken from it would hold a message or two at most.
 	deliveries := make(chan rabbitmq.Delivery, prefetch)
-	ended := make(chan struct{})
-	running := make(chan error, 1)
+	stopped := make(chan struct{})
+	consumerErr := make(chan error, 1)
 	var channel amqp.Acknowledger
 	go func() {
-		running <- consumer.Run(func(d rabbitmq.Delivery) rabbitmq.Action {
-			// The library replaces a lost channel on its own, and delivery tags start
-			// anew on it: a batch with tags of both would ack the wrong messages.
+		consumerErr <- consumer.Run(func(d rabbitmq.Delivery) rabbitmq.Action {
+			// The library replaces a lost channel, and delivery tags restart on the new one.
+			// A batch with tags of both channels would ack the wrong messages.
 			if channel == nil {
 				channel = d.Acknowledger
 			}
 			if d.Acknowledger != channel {
-				s.fail()
+				s.end()
 				return rabbitmq.Manual
 			}
 			select {
 			case deliveries <- d:
-			case <-ended: // left unacked: closing the channel gives it back
+			case <-stopped: // left unacked: the broker requeues it when the channel closes
 			}
 			return rabbitmq.Manual
 		})
 	}()
-	defer closing(consumer.Close)
-	defer close(ended)
-	c.connected()
-	settle := &settler{Consumer: c, session: s}
-	defer c.heldNow.Store(0) // closing the channel gives them back to the queue
+	defer closeWithTimeout(consumer.Close)
+	defer close(stopped)
+	c.setReady()
+	p := &processor{Consumer: c, session: s}
+	defer c.heldCount.Store(0) // the broker requeues held messages when the channel closes
 	for {
 		var retry <-chan time.Time
-		if at, some := settle.due(); some {
-			wait := time.Until(at)
-			if wait <= 0 { // not left to the select, which a full queue could win forever
-				if err := settle.retry(ctx); err != nil {
+		if at, ok := p.nextRetry(); ok {
+			delay := time.Until(at)
+			if delay <= 0 { // retry here: in the select, a full queue could win every time
+				if err := p.retryDue(ctx); err != nil {
 					return err
 				}
 			}
-			retry = time.After(wait) // what else is due takes turns with fresh messages
+			retry = time.After(delay) // other due messages take turns with new ones
 		}
 		select {
 		case first := <-deliveries:
-			if err := settle.fresh(ctx, batch.Take(first, deliveries, batchMax)); err != nil {
+			if err := p.processNew(ctx, batch.Take(first, deliveries, maxBatch)); err != nil {
 				return err
 			}
 		case <-retry:
-		case err := <-running:
+		case err := <-consumerErr:
 			return fmt.Errorf("consumer ended: %w", errors.Join(err, errors.New("the channel closed")))
-		case <-s.down:
-			return errors.New("the session ended")
+		case <-s.ended:
+			return errSessionEnded
 		case <-ctx.Done():
 			return nil
 		}

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -13,76 +14,57 @@ import (
 const (
 	HeaderReason     = "gozon-reason"      // the error, as text
 	HeaderFailedAt   = "gozon-failed-at"   // when it was dead-lettered, RFC 3339
-	HeaderRoutingKey = "gozon-routing-key" // what it was published with
+	HeaderRoutingKey = "gozon-routing-key" // the routing key that it was first published with
 )
 
 const (
-	deadLetterWithin = 5 * time.Second
-	reasonMax        = 1 << 10 // bytes
+	deadLetterTimeout = 5 * time.Second
+	maxReason         = 1 << 10 // bytes
 )
 
-// deadLetter moves messages to the dead-letter queue, each with the reason; the caller acks
-// them afterwards. Rejecting them would leave the reason in a log line alone. A crash in
-// between leaves a copy in both queues, of which at most one can take effect.
+// deadLetter copies messages to the dead-letter queue, each with the reason. The caller
+// then acks the originals. Rejecting them instead would leave the reason only in the log.
+// A crash before the ack leaves a message in both queues; it can take effect at most once.
 //
-// It uses a short connection of its own: one that publishes is blocked while the broker is
-// short of memory or disk, and acks must not be.
-func (c *Consumer) deadLetter(ctx context.Context, messages []*held, reasons []error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadLetterWithin)
+// It opens a separate connection: the broker blocks connections that publish while it is
+// short of memory or disk, and acks must not be blocked.
+func (c *Consumer) deadLetter(ctx context.Context, messages []*message, reasons []error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadLetterTimeout)
 	defer cancel()
 	conn, err := connect(c.url, clientConfig(c.name+" dead letters"))
 	if err != nil {
 		return fmt.Errorf("dead-letter: %w", err)
 	}
 	defer conn.close()
-	// A broker that no longer reads must not stop the consumer: only the confirms obey ctx.
-	err = conn.within(func() error { return c.publishDead(ctx, conn, messages, reasons) })
+	// Only waiting for confirms observes ctx. The timeout covers a broker that stops reading.
+	err = conn.withTimeout(func() error { return c.publishDead(ctx, conn, messages, reasons) })
 	if err != nil {
 		return fmt.Errorf("dead-letter: %w", err)
 	}
 	return nil
 }
 
-// publishDead publishes copies to the dead-letter queue and waits for their confirms.
-func (c *Consumer) publishDead(ctx context.Context, conn *connection, messages []*held, reasons []error) error {
-	ch, err := conn.Channel()
+func (c *Consumer) publishDead(ctx context.Context, conn *connection, messages []*message, reasons []error) error {
+	ch, err := conn.confirmChannel(len(messages))
 	if err != nil {
 		return err
 	}
-	if err := ch.Confirm(false); err != nil {
-		return err
-	}
-	// Large enough for every message: a return reaches it before its confirm is resolved.
-	returns := ch.NotifyReturn(make(chan amqp.Return, len(messages)))
-	confirms := make([]*amqp.DeferredConfirmation, len(messages))
+	batch := make([]copied, len(messages))
 	for i, m := range messages {
-		c.log.ErrorContext(ctx, "consumer: message goes to the dead-letter queue",
+		c.log.ErrorContext(ctx, "consumer: message failed, dead-lettering it",
 			"message_id", m.MessageId, "type", m.Type, "error", reasons[i])
-		copied := republished(m.Delivery.Delivery, conn.user)
-		copied.DeliveryMode = amqp.Persistent
+		p := copyDelivery(m.Delivery.Delivery, conn.user)
+		p.DeliveryMode = amqp.Persistent
+		if p.Headers == nil {
+			p.Headers = amqp.Table{}
+		}
 		reason := reasons[i].Error()
-		if copied.Headers == nil {
-			copied.Headers = amqp.Table{}
+		p.Headers[HeaderReason] = strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "")
+		p.Headers[HeaderFailedAt] = time.Now().UTC().Format(time.RFC3339)
+		if _, exists := p.Headers[HeaderRoutingKey]; !exists {
+			p.Headers[HeaderRoutingKey] = m.RoutingKey
 		}
-		copied.Headers[HeaderReason] = strings.ToValidUTF8(reason[:min(len(reason), reasonMax)], "")
-		copied.Headers[HeaderFailedAt] = time.Now().UTC().Format(time.RFC3339)
-		if _, earlier := copied.Headers[HeaderRoutingKey]; !earlier {
-			copied.Headers[HeaderRoutingKey] = m.RoutingKey
-		}
-		confirms[i], err = ch.PublishWithDeferredConfirmWithContext(ctx, DeadExchange, c.queue, true, false, copied)
-		if err != nil {
-			return err
-		}
+		batch[i] = copied{DeadExchange, c.queue, p}
 	}
-	for _, c := range confirms {
-		if err := confirm(ctx, c); err != nil {
-			return err
-		}
-	}
-	select {
-	case <-returns:
-		return ErrReturned
-	default:
-		return nil
-	}
+	return cmp.Or(ch.publish(ctx, batch)...) // the first error
 }

@@ -1,24 +1,24 @@
-// Package broker is the shop's RabbitMQ: the topology, a publisher that confirms
-// and a consumer that works in batches. It is the only package that knows AMQP.
+// Package broker connects the services to RabbitMQ. It declares the topology, publishes
+// with confirms and consumes in batches. No other package uses AMQP.
 //
 //	                       ┌─ order.#   ─► orders_queue   ─► payments   (dead: orders_queue.dead)
 //	gozon.events (topic) ──┼─ payment.# ─► payments_queue ─► orders     (dead: payments_queue.dead)
 //	                       └─ no queue  ─► gozon.unrouted (alternate exchange and queue)
 //
-// A session is the life of one connection. It is never repaired: when its socket
-// dies, or a publish or an ack fails on it, all of it is thrown away and a new
-// one is made, for ever. So a batch never spans two channels, and the states in
-// which a half-recovered client can be stuck do not exist.
+// A session is the lifetime of one connection. It is never repaired. When its socket
+// dies, or a publish or an ack on it fails, the session ends and a new one replaces it,
+// however often that happens. So a batch never spans two channels, and there is no
+// half-recovered client to get stuck in.
 //
-// What a fault does:
+// How the package handles faults:
 //
-//	broker gone while publishing       no confirm: the outbox row stays and is published again
-//	broker gone before the ack         the batch comes again; the inbox drops what was done
-//	nothing is bound for a message     the alternate exchange keeps it in gozon.unrouted until it can be routed
-//	and the alternate exchange is gone the message is returned: not confirmed, published again after a redeclare
-//	confirms are late                  what was confirmed counts; the session ends only if nothing was
+//	broker lost while publishing       no confirm: the outbox row stays and is published again
+//	broker lost before the ack         the batch is redelivered; the inbox drops what was already handled
+//	no queue is bound for a message    the alternate exchange keeps it in gozon.unrouted until it can be routed
+//	the alternate exchange is gone too the message is returned: not confirmed, published again after a redeclare
+//	confirms are late                  confirmed messages count; the session ends only if none was confirmed
 //	a queue or an exchange is deleted  every session that used it ends; the topology is declared again
-//	a binding is deleted               it is declared again within ten seconds, or as soon as a message misses it
-//	the handler cannot work now        the batch is held and tried again; nothing is acked or rejected
-//	the handler says ErrPoison         that message goes to the dead-letter queue, the rest is acked
+//	a binding is deleted               it is declared again within ten seconds, or when gozon.unrouted grows
+//	the handler is unavailable         the batch is retried with backoff; nothing is acked or rejected
+//	the handler returns ErrPoison      that message is dead-lettered, the rest is acked
 package broker

@@ -18,7 +18,13 @@ func message(orderID string) []byte {
 	return fmt.Appendf(nil, `{"specversion":"1.0","id":"x","type":"order.created.v1","data":{"order_id":%q}}`, orderID)
 }
 
-func TestDecodedSaysWhatBecomesOfEachMessage(t *testing.T) {
+// ruleError describes itself as permanent or not.
+type ruleError struct{ permanent bool }
+
+func (ruleError) Error() string     { return "rule" }
+func (e ruleError) Permanent() bool { return e.permanent }
+
+func TestDecodedClassifiesTheErrorOfEachMessage(t *testing.T) {
 	t.Parallel()
 	errBad, errDown, errBusy, errOther := errors.New("bad"), errors.New("down"), errors.New("busy"), errors.New("other")
 	for name, tc := range map[string]struct {
@@ -26,16 +32,18 @@ func TestDecodedSaysWhatBecomesOfEachMessage(t *testing.T) {
 		want   []error
 		done   []string
 	}{
-		"all well":               {[]string{"a", "b"}, []error{nil, nil}, []string{"a", "b"}},
-		"undecodable alone":      {[]string{"a", "", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
-		"nothing decodable":      {[]string{"", ""}, []error{broker.ErrPoison, broker.ErrPoison}, nil},
-		"panic in decode alone":  {[]string{"a", "undecodable", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
-		"panic after it alone":   {[]string{"a", "late", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
-		"bad item alone":         {[]string{"a", "bad", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
-		"panic alone":            {[]string{"a", "panic", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
-		"database down: all":     {[]string{"a", "down", ""}, []error{broker.ErrUnavailable, broker.ErrUnavailable, broker.ErrPoison}, nil},
-		"busy item alone":        {[]string{"a", "busy", "b"}, []error{nil, broker.ErrBusy, nil}, []string{"a", "b"}},
-		"unexpected error alone": {[]string{"a", "other", "b"}, []error{nil, errOther, nil}, []string{"a", "b"}},
+		"no error":                {[]string{"a", "b"}, []error{nil, nil}, []string{"a", "b"}},
+		"one undecodable":         {[]string{"a", "", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
+		"all undecodable":         {[]string{"", ""}, []error{broker.ErrPoison, broker.ErrPoison}, nil},
+		"panic in decode":         {[]string{"a", "undecodable", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
+		"panic in done":           {[]string{"a", "late", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
+		"permanent by faults":     {[]string{"a", "bad", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
+		"panic in do":             {[]string{"a", "panic", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
+		"database down":           {[]string{"a", "down", ""}, []error{broker.ErrUnavailable, broker.ErrUnavailable, broker.ErrPoison}, nil},
+		"busy item":               {[]string{"a", "busy", "b"}, []error{nil, broker.ErrBusy, nil}, []string{"a", "b"}},
+		"unexpected error":        {[]string{"a", "other", "b"}, []error{nil, errOther, nil}, []string{"a", "b"}},
+		"permanent by method":     {[]string{"a", "rule", "b"}, []error{nil, broker.ErrPoison, nil}, []string{"a", "b"}},
+		"not permanent by method": {[]string{"a", "soft rule", "b"}, []error{nil, ruleError{false}, nil}, []string{"a", "b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -59,16 +67,20 @@ func TestDecodedSaysWhatBecomesOfEachMessage(t *testing.T) {
 						return nil, errBusy
 					case slices.Contains(items, "other"):
 						return nil, errOther
+					case slices.Contains(items, "rule"):
+						return nil, fmt.Errorf("wrapped: %w", ruleError{true})
+					case slices.Contains(items, "soft rule"):
+						return nil, fmt.Errorf("wrapped: %w", ruleError{false})
 					case slices.Contains(items, "panic"):
 						panic("panic")
 					}
 					return make([]int, len(items)), nil
 				},
 				batch.Faults{
-					Whole: func(err error) bool { return errors.Is(err, errDown) },
-					Busy:  func(err error) bool { return errors.Is(err, errBusy) },
+					Whole:     func(err error) bool { return errors.Is(err, errDown) },
+					Busy:      func(err error) bool { return errors.Is(err, errBusy) },
+					Permanent: func(err error) bool { return errors.Is(err, errBad) },
 				},
-				func(err error) bool { return errors.Is(err, errBad) },
 				func(_ context.Context, item string, _ int) {
 					if item == "late" {
 						panic("in done")
@@ -85,6 +97,9 @@ func TestDecodedSaysWhatBecomesOfEachMessage(t *testing.T) {
 			require.Len(t, errs, len(tc.want))
 			for i, want := range tc.want {
 				require.ErrorIs(t, errs[i], want)
+				if !errors.Is(want, broker.ErrPoison) {
+					require.NotErrorIs(t, errs[i], broker.ErrPoison)
+				}
 			}
 			require.Equal(t, tc.done, done)
 		})

@@ -15,33 +15,27 @@ import (
 	"gozon/shared/contract/events"
 )
 
-// What became of a message that is not confirmed.
-var (
-	ErrNacked   = errors.New("not confirmed by the broker")               // refused, or the channel was closed before
-	ErrReturned = errors.New("returned by the broker: no queue is bound") // and yet acked
-)
-
-// Publisher sends events to [Exchange], persistent, mandatory and confirmed. It
-// is for one caller of Publish at a time.
+// Publisher publishes events to [Exchange] as persistent, mandatory, confirmed messages.
+// Publish must not be called concurrently.
 type Publisher struct {
-	*link
-	current atomic.Pointer[publishing]
+	*reconnector
+	current atomic.Pointer[publisherSession] // nil while not connected
 }
 
-type publishing struct {
+type publisherSession struct {
 	*session
 	pub     *rabbitmq.Publisher
-	returns *returns
+	returns *returnTracker
 }
 
-// NewPublisher makes a publisher; it connects when it is Run.
+// NewPublisher returns a publisher. It does not connect until Run is called.
 func NewPublisher(url, name string, log *slog.Logger) *Publisher {
-	return &Publisher{link: newLink(url, name, log)}
+	return &Publisher{reconnector: newReconnector(url, name, log)}
 }
 
-// Run keeps a session until ctx is done.
+// Run keeps the publisher connected until ctx is done.
 func (p *Publisher) Run(ctx context.Context) error {
-	p.run(ctx, func(ctx context.Context, s *session) error {
+	p.runSessions(ctx, func(ctx context.Context, s *session) error {
 		pub, err := rabbitmq.NewPublisher(s.conn,
 			rabbitmq.WithPublisherOptionsLogger(s.log),
 			rabbitmq.WithPublisherOptionsConfirm,
@@ -49,18 +43,18 @@ func (p *Publisher) Run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("publisher: %w", err)
 		}
-		defer closing(pub.Close)
-		cur := &publishing{session: s, pub: pub, returns: newReturns()}
+		defer closeWithTimeout(pub.Close)
+		cur := &publisherSession{session: s, pub: pub, returns: newReturnTracker()}
 		pub.NotifyReturn(cur.returns.handle)
-		if err := cur.listening(ctx); err != nil {
+		if err := cur.awaitReturns(ctx); err != nil {
 			return err
 		}
 		p.current.Store(cur)
 		defer p.current.Store(nil)
-		p.connected()
+		p.setReady()
 		select {
-		case <-s.down:
-			return errors.New("the session ended")
+		case <-s.ended:
+			return errSessionEnded
 		case <-ctx.Done():
 			return nil
 		}
@@ -68,9 +62,9 @@ func (p *Publisher) Run(ctx context.Context) error {
 	return nil
 }
 
-// Publish sends all messages, then waits for all confirms, until ctx ends. It
-// returns one error for each message, in order: nil means that the broker has it
-// in a quorum queue, anything else that it may or may not have it.
+// Publish publishes all messages, then waits for their confirms until ctx is done. It
+// returns one error for each message, in order. Nil means that the broker has stored the
+// message in a quorum queue. After an error the broker may or may not have stored it.
 func (p *Publisher) Publish(ctx context.Context, messages []events.Envelope) []error {
 	errs := make([]error, len(messages))
 	cur := p.current.Load()
@@ -80,71 +74,59 @@ func (p *Publisher) Publish(ctx context.Context, messages []events.Envelope) []e
 		}
 		return errs
 	}
-	cur.returns.begin()
-	first := cur.returns.next()
+	cur.returns.reset()
+	firstFence := cur.returns.nextFence()
 	confirms := make([]*amqp.DeferredConfirmation, len(messages))
 	cur.socket.corkUntil(ctx)
 	for i := range messages {
-		confirms[i], errs[i] = cur.send(ctx, messages[i])
+		confirms[i], errs[i] = cur.publish(ctx, messages[i])
 		if (i+1)%fenceEvery == 0 || i == len(messages)-1 {
-			cur.fence(ctx)
+			cur.publishFence(ctx)
 		}
 	}
 	if err := cur.socket.uncork(); err != nil {
-		cur.fail() // and with it every confirm of the batch
+		cur.end() // this also fails every confirm of the batch
 	}
-	cur.confirmed(ctx, confirms, errs)
+	cur.awaitConfirms(ctx, confirms, errs)
 
-	seen, returned := cur.returns.wait(ctx, cur.down)
+	lastFence, returned := cur.returns.wait(ctx, cur.ended)
 	for i := range messages {
 		switch {
 		case errs[i] != nil:
 		case returned[messages[i].ID]:
 			errs[i] = ErrReturned
-		case first+i/fenceEvery > seen:
+		case firstFence+i/fenceEvery > lastFence:
 			errs[i] = errors.New("confirmed, but it may have been returned")
 		}
 	}
 	if len(returned) > 0 {
-		p.log.ErrorContext(ctx, "messages returned, the alternate exchange or its queue is missing", "messages", len(returned))
-		cur.fail() // the next session declares the topology
+		p.log.ErrorContext(ctx, "publisher: messages returned because the alternate exchange or its queue is missing, reconnecting to declare it", "messages", len(returned))
+		cur.end() // the next session declares the topology
 	}
 	return errs
 }
 
-// confirmed waits for confirms and notes which messages lack theirs.
-func (p *publishing) confirmed(ctx context.Context, confirms []*amqp.DeferredConfirmation, errs []error) {
-	some, late := false, false
+// awaitConfirms waits for the confirms of messages that have no error yet, and sets errs
+// for those that are not confirmed.
+func (p *publisherSession) awaitConfirms(ctx context.Context, confirms []*amqp.DeferredConfirmation, errs []error) {
+	anyConfirmed, anyLate := false, false
 	for i, c := range confirms {
 		if errs[i] != nil {
 			continue
 		}
-		errs[i] = confirm(ctx, c)
-		some = some || errs[i] == nil
-		late = late || errs[i] != nil && !errors.Is(errs[i], ErrNacked)
+		errs[i] = awaitConfirm(ctx, c)
+		anyConfirmed = anyConfirmed || errs[i] == nil
+		anyLate = anyLate || errs[i] != nil && !errors.Is(errs[i], ErrNacked)
 	}
-	// A broker that confirms some messages is slow, not stuck: a new session would only
-	// cost it more. Nothing waits for the late confirms any longer.
-	if late && !some {
-		p.fail()
+	// A broker that confirms some messages is slow, not stuck. A new session would only
+	// add load, so keep this one and ignore the late confirms.
+	if anyLate && !anyConfirmed {
+		p.end()
 	}
 }
 
-// confirm waits for a confirm until ctx ends. One that has arrived counts even then.
-func confirm(ctx context.Context, c *amqp.DeferredConfirmation) error {
-	// A closed channel resolves its confirms at once, as not acked.
-	acked, err := c.WaitContext(ctx)
-	switch {
-	case acked || c.Acked():
-		return nil
-	case err != nil:
-		return fmt.Errorf("confirm: %w", err)
-	}
-	return ErrNacked
-}
-
-// send publishes one message. A failed write ends the session.
-func (p *publishing) send(ctx context.Context, e events.Envelope) (*amqp.DeferredConfirmation, error) {
+// publish publishes one message. A failed write ends the session.
+func (p *publisherSession) publish(ctx context.Context, e events.Envelope) (*amqp.DeferredConfirmation, error) {
 	body, err := json.Marshal(e)
 	if err != nil {
 		return nil, fmt.Errorf("encode: %w", err)
@@ -159,42 +141,42 @@ func (p *publishing) send(ctx context.Context, e events.Envelope) (*amqp.Deferre
 		rabbitmq.WithPublishOptionsTimestamp(e.Time))
 }
 
-// fence publishes a fence. If that fails, the messages before it are not confirmed.
-func (p *publishing) fence(ctx context.Context) {
+// publishFence publishes a fence. If that fails, the messages before it count as unconfirmed.
+func (p *publisherSession) publishFence(ctx context.Context) {
 	_, err := p.write(ctx, nil, fenceKey,
 		rabbitmq.WithPublishOptionsExchange(DeadExchange),
-		rabbitmq.WithPublishOptionsMessageID(strconv.Itoa(p.returns.next())))
+		rabbitmq.WithPublishOptionsMessageID(strconv.Itoa(p.returns.nextFence())))
 	if err == nil {
-		p.returns.published()
+		p.returns.fencePublished()
 	}
 }
 
-func (p *publishing) write(ctx context.Context, body []byte, key string, options ...func(*rabbitmq.PublishOptions)) (*amqp.DeferredConfirmation, error) {
+func (p *publisherSession) write(ctx context.Context, body []byte, key string, options ...func(*rabbitmq.PublishOptions)) (*amqp.DeferredConfirmation, error) {
 	confirms, err := p.pub.PublishWithDeferredConfirmWithContext(ctx, body, []string{key}, append(options, rabbitmq.WithPublishOptionsMandatory)...)
 	switch {
 	case errors.Is(err, rabbitmq.ErrPublishBlocked), errors.Is(err, rabbitmq.ErrPublishFlowPaused):
 		return nil, fmt.Errorf("publish: %w", err)
 	case err != nil:
-		p.fail()
+		p.end()
 		return nil, fmt.Errorf("publish: %w", err)
 	case len(confirms) != 1 || confirms[0] == nil:
-		p.fail()
-		return nil, errors.New("publish: the channel does not confirm")
+		p.end()
+		return nil, errors.New("publish: the channel is not in confirm mode")
 	}
 	return confirms[0], nil
 }
 
-// listening waits until returns are handled: the library attaches its listener late,
-// and until then returns are lost.
-func (p *publishing) listening(ctx context.Context) error {
-	for range listenTries {
-		p.fence(ctx)
-		try, cancel := context.WithTimeout(ctx, listenEvery)
-		seen, _ := p.returns.wait(try, p.down)
+// awaitReturns publishes fences until one is returned. The library attaches its listener
+// for returns late, and returns before that are lost.
+func (p *publisherSession) awaitReturns(ctx context.Context) error {
+	for range maxProbes {
+		p.publishFence(ctx)
+		probeCtx, cancel := context.WithTimeout(ctx, probeTimeout)
+		lastFence, _ := p.returns.wait(probeCtx, p.ended)
 		cancel()
-		if seen > 0 {
+		if lastFence > 0 {
 			return nil
 		}
 	}
-	return errors.New("the broker does not return what it cannot route")
+	return errors.New("the broker does not return unroutable messages")
 }

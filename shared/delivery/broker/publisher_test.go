@@ -18,7 +18,7 @@ import (
 	"gozon/shared/test/servicetest"
 )
 
-// publisher is a running publisher and its log.
+// publisher is a running publisher with its log.
 type publisher struct {
 	*broker.Publisher
 
@@ -26,7 +26,7 @@ type publisher struct {
 	log bytes.Buffer
 }
 
-func publish(t *testing.T, b *brokertest.Broker) *publisher {
+func startPublisher(t *testing.T, b *brokertest.Broker) *publisher {
 	t.Helper()
 	p := &publisher{}
 	p.Publisher = broker.NewPublisher(b.URL(), "publisher", slog.New(slog.NewTextHandler(p, nil)))
@@ -46,7 +46,7 @@ func publish(t *testing.T, b *brokertest.Broker) *publisher {
 
 func (p *publisher) ready(t *testing.T) {
 	t.Helper()
-	servicetest.Eventually(t, func() bool { return p.Ready(t.Context()) == nil }, "the publisher is ready")
+	servicetest.Eventually(t, func() bool { return p.Ready(t.Context()) == nil }, "the publisher is not ready")
 }
 
 func (p *publisher) Write(line []byte) (int, error) {
@@ -61,10 +61,10 @@ func (p *publisher) logged() string {
 	return p.log.String()
 }
 
-// within publishes with a deadline.
-func (p *publisher) within(t *testing.T, d time.Duration, messages ...events.Envelope) []error {
+// publish publishes with a timeout.
+func (p *publisher) publish(t *testing.T, timeout time.Duration, messages ...events.Envelope) []error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	return p.Publish(ctx, messages)
 }
@@ -73,12 +73,12 @@ func envelope(id, eventType string) events.Envelope {
 	return events.Envelope{SpecVersion: "1.0", ID: id, Source: "/test", Type: eventType, Time: time.Now(), Data: json.RawMessage("{}")}
 }
 
-// The broker acks a message that it returned. It is not confirmed all the same.
+// The broker acks a returned message. It must still not count as confirmed.
 func TestReturnedMessageIsNotConfirmed(t *testing.T) {
 	t.Parallel()
 	b := brokertest.New(t)
-	p := publish(t, b)
-	require.Equal(t, []error{nil}, p.within(t, servicetest.Patience, envelope("0", "order.created.v1")))
+	p := startPublisher(t, b)
+	require.Equal(t, []error{nil}, p.publish(t, servicetest.Patience, envelope("0", "order.created.v1")))
 	ch := b.Channel(t)
 	for _, queue := range []string{broker.OrdersQueue, broker.Unrouted} {
 		_, err := ch.QueueDelete(queue, false, false, false)
@@ -88,46 +88,46 @@ func TestReturnedMessageIsNotConfirmed(t *testing.T) {
 	for range 150 {
 		batch = append(batch, envelope("order", "order.created.v1"), envelope("payment", "payment.failed.v1"))
 	}
-	for i, err := range p.within(t, servicetest.Patience, batch...) {
+	for i, err := range p.publish(t, servicetest.Patience, batch...) {
 		if i%2 == 0 {
 			require.ErrorIs(t, err, broker.ErrReturned)
 		} else {
-			require.NoError(t, err, "its neighbour is confirmed")
+			require.NoError(t, err, "a routable message is not confirmed")
 		}
 	}
-	servicetest.Eventually(t, func() bool { return p.within(t, servicetest.Patience, envelope("1", "order.created.v1"))[0] == nil }, "the topology is declared again")
+	servicetest.Eventually(t, func() bool { return p.publish(t, servicetest.Patience, envelope("1", "order.created.v1"))[0] == nil }, "the topology is not declared again")
 	require.Equal(t, "1", b.Get(t, broker.OrdersQueue).MessageId)
 }
 
-// Of a batch, those whose queue is slow are not confirmed by the deadline. The others
-// are, wherever they are in the batch, and the session goes on.
+// Messages for a slow queue are not confirmed by the deadline. The others in the batch are
+// confirmed, whatever their position, and the session continues.
 func TestSlowQueueDoesNotSpoilTheBatchNorTheSession(t *testing.T) {
 	t.Parallel()
 	b := brokertest.New(t)
-	p := publish(t, b)
-	require.Equal(t, []error{nil}, p.within(t, servicetest.Patience, envelope("first", "payment.failed.v1"))) // the channel knows the queue
+	p := startPublisher(t, b)
+	require.Equal(t, []error{nil}, p.publish(t, servicetest.Patience, envelope("first", "payment.failed.v1"))) // so that the channel has used the queue
 	resume := b.Suspend(t, broker.PaymentsQueue)
 	batch := []events.Envelope{envelope("slow", "payment.failed.v1")}
 	for range 50 {
 		batch = append(batch, envelope("order", "order.created.v1"))
 	}
-	errs := p.within(t, 10*time.Second, batch...)
+	errs := p.publish(t, 10*time.Second, batch...)
 	require.ErrorIs(t, errs[0], context.DeadlineExceeded)
 	require.Equal(t, make([]error, len(batch)-1), errs[1:])
 	resume()
-	require.Equal(t, []error{nil}, p.within(t, servicetest.Patience, envelope("slow", "payment.failed.v1")))
+	require.Equal(t, []error{nil}, p.publish(t, servicetest.Patience, envelope("slow", "payment.failed.v1")))
 	require.Empty(t, p.logged(), "the session ended")
 }
 
-func TestSessionInWhichNothingIsConfirmedIsReplaced(t *testing.T) {
+func TestSessionWithoutAnyConfirmIsReplaced(t *testing.T) {
 	t.Parallel()
 	b := brokertest.New(t)
-	p := publish(t, b)
+	p := startPublisher(t, b)
 	resume := b.Suspend(t, broker.PaymentsQueue)
-	errs := p.within(t, time.Second, envelope("slow", "payment.failed.v1"))
+	errs := p.publish(t, time.Second, envelope("slow", "payment.failed.v1"))
 	require.ErrorIs(t, errs[0], context.DeadlineExceeded)
-	servicetest.Eventually(t, func() bool { return strings.Contains(p.logged(), "reconnecting") }, "the session ends")
+	servicetest.Eventually(t, func() bool { return strings.Contains(p.logged(), "reconnecting") }, "the session does not end")
 	resume()
 	p.ready(t)
-	require.Equal(t, []error{nil}, p.within(t, servicetest.Patience, envelope("slow", "payment.failed.v1")))
+	require.Equal(t, []error{nil}, p.publish(t, servicetest.Patience, envelope("slow", "payment.failed.v1")))
 }

@@ -10,24 +10,23 @@ import (
 )
 
 const (
-	inspectEvery = time.Second
-	declareEvery = 10 * time.Second // what inspect cannot see: bindings, and arguments that differ
-	alarmEvery   = time.Minute
+	inspectInterval = time.Second
+	declareInterval = 10 * time.Second // for what inspect cannot see: bindings and changed arguments
+	alarmInterval   = time.Minute
 )
 
-// reconciler keeps the topology as declared while the broker runs. Every second it
-// looks for exchanges and queues that were deleted, declares them again, and moves
-// what meanwhile went to [Unrouted] back to where it belongs. Any number of
-// reconcilers may work on one broker.
+// reconciler keeps the topology complete. Every second it looks for exchanges and queues
+// that were deleted and declares them again. It also moves messages that went to
+// [Unrouted] back to where they belong. Several reconcilers may work on one broker.
 type reconciler struct {
-	*link
+	*reconnector
 	gauges  map[string]prometheus.Gauge // by queue
-	alarms  map[string]*alarm
+	alarms  map[string]*growthAlarm     // by queue
 	redrive redriver
 }
 
-// newReconciler registers the depths of [Unrouted] and of the dead-letter queue of
-// queue as metrics.
+// newReconciler returns a reconciler. It registers the depths of [Unrouted] and of queue's
+// dead-letter queue as metrics.
 func newReconciler(amqpURL, name, queue string, log *slog.Logger, reg prometheus.Registerer) *reconciler {
 	gauge := func(name, help string) prometheus.Gauge {
 		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
@@ -35,12 +34,12 @@ func newReconciler(amqpURL, name, queue string, log *slog.Logger, reg prometheus
 		return g
 	}
 	r := &reconciler{
-		link: newLink(amqpURL, name, log),
+		reconnector: newReconnector(amqpURL, name, log),
 		gauges: map[string]prometheus.Gauge{
 			queue + DeadSuffix: gauge("dead_letter_messages", "Messages in the dead-letter queue."),
-			Unrouted:           gauge("unrouted_messages", "Messages that found no queue and are kept."),
+			Unrouted:           gauge("unrouted_messages", "Messages that were not routed to any queue and wait in gozon.unrouted."),
 		},
-		alarms: map[string]*alarm{queue + DeadSuffix: {}, Unrouted: {}},
+		alarms: map[string]*growthAlarm{queue + DeadSuffix: {}, Unrouted: {}},
 	}
 	r.redrive.log = r.log
 	return r
@@ -54,7 +53,7 @@ func (r *reconciler) run(ctx context.Context) {
 		}
 		defer c.close()
 		defer r.redrive.disconnected()
-		if err := c.within(c.declare); err != nil {
+		if err := c.withTimeout(c.declare); err != nil {
 			return err
 		}
 		declared := time.Now()
@@ -62,7 +61,7 @@ func (r *reconciler) run(ctx context.Context) {
 			if err := r.reconcile(ctx, c, &declared); err != nil {
 				return err
 			}
-			timer := time.NewTimer(inspectEvery)
+			timer := time.NewTimer(inspectInterval)
 			select {
 			case <-timer.C:
 			case <-ctx.Done():
@@ -76,7 +75,7 @@ func (r *reconciler) run(ctx context.Context) {
 func (r *reconciler) reconcile(ctx context.Context, c *connection, declared *time.Time) error {
 	var missing []string
 	var depths map[string]int
-	err := c.within(func() (err error) {
+	err := c.withTimeout(func() (err error) {
 		missing, depths, err = inspect(c)
 		return err
 	})
@@ -84,15 +83,15 @@ func (r *reconciler) reconcile(ctx context.Context, c *connection, declared *tim
 		return err
 	}
 	now := time.Now()
-	r.measure(ctx, depths, now)
+	r.recordDepths(ctx, depths, now)
 	if len(missing) > 0 {
-		what := strings.Join(missing, ", ")
-		r.missing("missing on the broker: " + what)
-		r.log.ErrorContext(ctx, "topology incomplete, declaring it again", "missing", what)
+		names := strings.Join(missing, ", ")
+		r.setNotReady("missing on the broker: " + names)
+		r.log.ErrorContext(ctx, "topology: incomplete, declaring it again", "missing", names)
 	}
 	redrive := r.redrive.due(depths[Unrouted], now)
-	if len(missing) > 0 || redrive || now.Sub(*declared) >= declareEvery {
-		if err := c.within(c.declare); err != nil {
+	if len(missing) > 0 || redrive || now.Sub(*declared) >= declareInterval {
+		if err := c.withTimeout(c.declare); err != nil {
 			return err
 		}
 		*declared = now
@@ -102,39 +101,39 @@ func (r *reconciler) reconcile(ctx context.Context, c *connection, declared *tim
 			return err
 		}
 	}
-	if r.redrive.problem != nil {
-		r.missing(r.redrive.problem.Error())
+	if r.redrive.lastErr != nil {
+		r.setNotReady(r.redrive.lastErr.Error())
 	} else {
-		r.connected()
+		r.setReady()
 	}
 	return nil
 }
 
-// measure logs when a queue that should be empty has grown, and sets the gauges.
-func (r *reconciler) measure(ctx context.Context, depths map[string]int, now time.Time) {
+// recordDepths sets the gauges. It logs when a queue that should be empty has grown.
+func (r *reconciler) recordDepths(ctx context.Context, depths map[string]int, now time.Time) {
 	for queue, gauge := range r.gauges {
 		if r.alarms[queue].grown(depths[queue], now) {
-			r.log.ErrorContext(ctx, "queue of undeliverable messages has grown", "queue", queue, "messages", depths[queue])
+			r.log.ErrorContext(ctx, "topology: queue of undeliverable messages has grown", "queue", queue, "messages", depths[queue])
 		}
 		gauge.Set(float64(depths[queue]))
 	}
 }
 
-// alarm says when to log that a queue has grown: once for each growth and at most
-// once in alarmEvery.
-type alarm struct {
-	logged int // the depth that is known from the log
-	at     time.Time
+// growthAlarm decides when to log that a queue has grown: once for each growth and at most
+// once per alarmInterval.
+type growthAlarm struct {
+	depth    int // that was logged, or a lower one since
+	loggedAt time.Time
 }
 
-func (a *alarm) grown(depth int, now time.Time) bool {
-	if depth <= a.logged {
-		a.logged = depth
+func (a *growthAlarm) grown(depth int, now time.Time) bool {
+	if depth <= a.depth {
+		a.depth = depth
 		return false
 	}
-	if now.Sub(a.at) < alarmEvery {
+	if now.Sub(a.loggedAt) < alarmInterval {
 		return false
 	}
-	a.logged, a.at = depth, now
+	a.depth, a.loggedAt = depth, now
 	return true
 }

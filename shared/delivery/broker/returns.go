@@ -11,86 +11,87 @@ import (
 )
 
 const (
-	fenceKey    = "fence" // no queue is bound to it
-	fenceEvery  = 100     // messages
-	listenEvery = 100 * time.Millisecond
-	listenTries = 50
+	fenceKey     = "fence" // no queue is bound with it
+	fenceEvery   = 100     // messages
+	probeTimeout = 100 * time.Millisecond
+	maxProbes    = 50
 )
 
-// returns knows which messages of a batch the broker returned: those for which
-// neither a queue nor the alternate exchange was there. It acks them all the same,
-// and the client library hands over acks and returns on different goroutines, so an
-// ack may be seen before its return.
+// returnTracker records which messages of a batch the broker returned because neither a
+// queue nor the alternate exchange existed. The broker also acks these messages. The client
+// library delivers acks and returns on different goroutines, so an ack may arrive before
+// its return.
 //
-// Therefore messages are followed by a fence, a message that is always returned.
-// Returns come in the order of the messages: once that of a fence was seen, all
-// before it were. There are several fences in a large batch, so that a broker too
-// slow to answer the last by the deadline does not spoil all of it.
-type returns struct {
-	mu       sync.Mutex
-	messages map[string]bool // ids
-	sent     int             // number of the last fence that was published
-	seen     int             // and of the last that was returned
-	news     chan struct{}   // a fence was seen
+// Therefore a batch ends with a fence, a message that is always returned. Returns arrive in
+// the order of the messages: when a fence has been returned, so have all unroutable messages
+// before it. A large batch has several fences, so that a broker too slow to return the last
+// one by the deadline does not fail the whole batch.
+type returnTracker struct {
+	mu            sync.Mutex
+	messageIDs    map[string]bool // of the messages returned in this batch
+	lastPublished int             // number of the last fence that was published
+	lastReturned  int             // and of the last that was returned
+	notify        chan struct{}   // receives after a fence was returned
 }
 
-func newReturns() *returns {
-	return &returns{messages: map[string]bool{}, news: make(chan struct{}, 1)}
+func newReturnTracker() *returnTracker {
+	return &returnTracker{messageIDs: map[string]bool{}, notify: make(chan struct{}, 1)}
 }
 
-func (r *returns) handle(m rabbitmq.Return) {
+func (r *returnTracker) handle(m rabbitmq.Return) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m.Exchange != DeadExchange || m.RoutingKey != fenceKey {
-		r.messages[m.MessageId] = true
+		r.messageIDs[m.MessageId] = true
 		return
 	}
 	if n, err := strconv.Atoi(m.MessageId); err == nil {
-		r.seen = n
+		r.lastReturned = n
 		select {
-		case r.news <- struct{}{}:
+		case r.notify <- struct{}{}:
 		default:
 		}
 	}
 }
 
-// begin forgets the last batch.
-func (r *returns) begin() {
+// reset forgets the messages of the last batch.
+func (r *returnTracker) reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	clear(r.messages)
+	clear(r.messageIDs)
 }
 
-// next is the number of the next fence; published says that it was published.
-func (r *returns) next() int {
+// nextFence returns the number of the next fence. It grows when fencePublished is called.
+func (r *returnTracker) nextFence() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.sent + 1
+	return r.lastPublished + 1
 }
 
-func (r *returns) published() {
+func (r *returnTracker) fencePublished() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sent++
+	r.lastPublished++
 }
 
-// wait waits for the last fence, and returns the number of the last that was seen and
-// the ids of the messages returned before it.
-func (r *returns) wait(ctx context.Context, down <-chan struct{}) (seen int, messages map[string]bool) {
+// wait waits until the last published fence is returned, ctx is done or the session ends.
+// It returns the number of the last fence that was returned and the ids of the messages
+// that were returned.
+func (r *returnTracker) wait(ctx context.Context, ended <-chan struct{}) (lastFence int, messageIDs map[string]bool) {
 	for {
 		r.mu.Lock()
-		seen, messages = r.seen, maps.Clone(r.messages)
-		last := r.sent
+		lastFence, messageIDs = r.lastReturned, maps.Clone(r.messageIDs)
+		lastPublished := r.lastPublished
 		r.mu.Unlock()
-		if seen >= last {
-			return seen, messages
+		if lastFence >= lastPublished {
+			return lastFence, messageIDs
 		}
 		select {
-		case <-r.news:
+		case <-r.notify:
 			continue
 		case <-ctx.Done():
-		case <-down:
+		case <-ended:
 		}
-		return seen, messages
+		return lastFence, messageIDs
 	}
 }

@@ -14,22 +14,22 @@ const (
 	heartbeat    = 5 * time.Second
 )
 
-// socket is a connection whose writes have a deadline, which AMQP clients lack
-// (a broker under a memory alarm stops reading), which tells when it is closed, and
-// which can be corked: what is written meanwhile goes out in one piece, so that a
-// batch of messages does not cost a packet and a wake-up of the broker for each.
+// socket is a network connection that adds what the AMQP client lacks. Every write has a
+// deadline, because a broker under a memory alarm stops reading. onClose is called when the
+// socket is closed. And it can be corked: writes are buffered until uncork, so that a batch
+// of messages does not cost a packet and a wake-up of the broker for each message.
 type socket struct {
 	net.Conn
-	closed func()
+	onClose func()
 
-	mu     sync.Mutex
-	corked bool
-	until  time.Time // the deadline of what is written until it is uncorked; none if zero
-	held   []byte
+	mu       sync.Mutex
+	corked   bool
+	deadline time.Time // of corked writes, if earlier than writeTimeout allows; none if zero
+	buf      []byte
 }
 
-// corkMax is how much is held before it goes out all the same, in bytes.
-const corkMax = 64 << 10
+// maxCorked is the number of buffered bytes at which a corked socket writes them.
+const maxCorked = 64 << 10
 
 func (s *socket) Write(b []byte) (int, error) {
 	s.mu.Lock()
@@ -37,8 +37,8 @@ func (s *socket) Write(b []byte) (int, error) {
 	if !s.corked {
 		return s.write(b)
 	}
-	s.held = append(s.held, b...)
-	if len(s.held) >= corkMax {
+	s.buf = append(s.buf, b...)
+	if len(s.buf) >= maxCorked {
 		return len(b), s.flush()
 	}
 	return len(b), nil
@@ -50,12 +50,12 @@ func (s *socket) cork() {
 	s.corked = true
 }
 
-// corkUntil corks; what is written meanwhile has ctx's deadline, if that is the earlier.
+// corkUntil corks the socket. Corked writes use ctx's deadline if it is earlier than theirs.
 func (s *socket) corkUntil(ctx context.Context) {
 	s.cork()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.until, _ = ctx.Deadline()
+	s.deadline, _ = ctx.Deadline()
 }
 
 func (s *socket) uncork() error {
@@ -63,13 +63,13 @@ func (s *socket) uncork() error {
 	defer s.mu.Unlock()
 	s.corked = false
 	err := s.flush()
-	s.until = time.Time{}
+	s.deadline = time.Time{}
 	return err
 }
 
 func (s *socket) flush() error {
-	_, err := s.write(s.held)
-	s.held = s.held[:0]
+	_, err := s.write(s.buf)
+	s.buf = s.buf[:0]
 	return err
 }
 
@@ -78,8 +78,8 @@ func (s *socket) write(b []byte) (int, error) {
 		return 0, nil
 	}
 	deadline := time.Now().Add(writeTimeout)
-	if !s.until.IsZero() && s.until.Before(deadline) {
-		deadline = s.until
+	if !s.deadline.IsZero() && s.deadline.Before(deadline) {
+		deadline = s.deadline
 	}
 	if err := s.SetWriteDeadline(deadline); err != nil {
 		return 0, fmt.Errorf("write deadline: %w", err)
@@ -87,8 +87,8 @@ func (s *socket) write(b []byte) (int, error) {
 	return s.Conn.Write(b)
 }
 
-// Close is called by the client library on every way in which a connection ends.
+// Close closes the connection. The client library calls it on every path that ends one.
 func (s *socket) Close() error {
-	s.closed()
+	s.onClose()
 	return s.Conn.Close()
 }

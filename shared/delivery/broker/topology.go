@@ -7,17 +7,17 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// The names of the topology.
+// Names of exchanges and queues.
 const (
 	Exchange      = "gozon.events"
 	DeadExchange  = "gozon.dead"
-	Unrouted      = "gozon.unrouted" // an exchange and its queue
-	OrdersQueue   = "orders_queue"   // for payments
-	PaymentsQueue = "payments_queue" // for orders
-	DeadSuffix    = ".dead"
+	Unrouted      = "gozon.unrouted" // the alternate exchange and its queue
+	OrdersQueue   = "orders_queue"   // consumed by payments
+	PaymentsQueue = "payments_queue" // consumed by orders
+	DeadSuffix    = ".dead"          // of a queue's dead-letter queue
 )
 
-// bindings are the queues of [Exchange] with the keys of the events that they get.
+// bindings maps each queue of [Exchange] to its binding key.
 var bindings = map[string]string{OrdersQueue: "order.#", PaymentsQueue: "payment.#"}
 
 type exchange struct {
@@ -30,7 +30,7 @@ type queue struct {
 	args                amqp.Table
 }
 
-// topology is every exchange and every queue, in the order in which they can be declared.
+// topology returns all exchanges and queues, in an order in which they can be declared.
 func topology() ([]exchange, []queue) {
 	exchanges := []exchange{
 		{Unrouted, amqp.ExchangeFanout, nil},
@@ -43,17 +43,17 @@ func topology() ([]exchange, []queue) {
 			"x-dead-letter-exchange":    DeadExchange,
 			"x-dead-letter-routing-key": name,
 			"x-dead-letter-strategy":    "at-least-once",
-			"x-overflow":                "reject-publish", // at-least-once needs it
-			// A connection that drops with unacked messages counts as a failed
-			// delivery of each. Healthy messages must survive any number of those;
-			// the consumer itself says which message is poison.
+			"x-overflow":                "reject-publish", // required by at-least-once
+			// When a connection drops, the broker counts a failed delivery for each
+			// unacked message. Healthy messages must survive any number of those. Only
+			// the consumer decides which messages are dead-lettered.
 			"x-delivery-limit": int32(-1),
 		}})
 	}
 	return exchanges, queues
 }
 
-// declare declares the whole topology. What exists already stays as it is.
+// declare declares the whole topology. Existing exchanges and queues are not changed.
 func declare(ch *amqp.Channel) error {
 	exchanges, queues := topology()
 	for _, e := range exchanges {
@@ -73,19 +73,19 @@ func declare(ch *amqp.Channel) error {
 	return nil
 }
 
-// inspect asks for every exchange and queue of the topology: which are missing, and
-// how many messages are ready in the queues. It cannot see bindings.
+// inspect returns which exchanges and queues of the topology are missing, and how many
+// messages are ready in each queue. It cannot see bindings.
 func inspect(c *connection) (missing []string, depths map[string]int, err error) {
 	exchanges, queues := topology()
 	depths = map[string]int{}
-	ask := func(name string, passive func(*amqp.Channel) error) error {
+	check := func(name string, declarePassive func(*amqp.Channel) error) error {
 		ch, err := c.channel()
 		if err != nil {
 			return err
 		}
-		err = passive(ch)
+		err = declarePassive(ch)
 		if e := (*amqp.Error)(nil); errors.As(err, &e) && e.Code == amqp.NotFound {
-			missing = append(missing, name) // and the broker has closed the channel
+			missing = append(missing, name) // the broker has also closed the channel
 			return nil
 		}
 		if err != nil {
@@ -94,14 +94,14 @@ func inspect(c *connection) (missing []string, depths map[string]int, err error)
 		return nil
 	}
 	for _, e := range exchanges {
-		if err := ask("exchange "+e.name, func(ch *amqp.Channel) error {
+		if err := check("exchange "+e.name, func(ch *amqp.Channel) error {
 			return ch.ExchangeDeclarePassive(e.name, e.kind, true, false, false, false, nil)
 		}); err != nil {
 			return nil, nil, err
 		}
 	}
 	for _, q := range queues {
-		if err := ask("queue "+q.name, func(ch *amqp.Channel) error {
+		if err := check("queue "+q.name, func(ch *amqp.Channel) error {
 			state, err := ch.QueueDeclarePassive(q.name, true, false, false, false, nil)
 			depths[q.name] = state.Messages
 			return err

@@ -28,11 +28,12 @@ func rolledBack(err error) bool {
 	return ok && pg.SeverityUnlocalized == "ERROR"
 }
 
-// Faults tells a batch what an error of [InTx] means.
+// Faults classifies the errors of [InTx] for a batch.
 func Faults() batch.Faults {
 	return batch.Faults{
-		Whole: func(err error) bool { return IsUnavailable(err) || IsSchema(err) || errors.Is(err, ErrCommit) },
-		Busy:  IsBusy,
+		Whole:     func(err error) bool { return IsUnavailable(err) || IsSchema(err) || errors.Is(err, ErrCommit) },
+		Busy:      IsBusy,
+		Permanent: IsData,
 	}
 }
 
