@@ -17,14 +17,14 @@ import (
 	"gozon/shared/test/eventstest"
 )
 
-// contract is what readers of one revision rely on, in the envelope or in the data.
+// contract is the schema that readers of one revision rely on, of the envelope or of the data.
 type contract struct {
 	schema *jsonschema.Schema
-	ofData bool
+	isData bool
 }
 
-// today is the published contract of a type.
-func today(t *testing.T, eventType string) []contract {
+// current returns the published contracts of a type.
+func current(t *testing.T, eventType string) []contract {
 	t.Helper()
 	return []contract{
 		{compile(t, filepath.Join(schemaDir, "envelope.schema.json")), false},
@@ -32,7 +32,7 @@ func today(t *testing.T, eventType string) []contract {
 	}
 }
 
-// earlier are the contracts of all revisions before today's, as they were then.
+// earlier returns the contracts of all revisions before the current one.
 func earlier(t *testing.T, eventType string) []contract {
 	t.Helper()
 	var contracts []contract
@@ -58,11 +58,11 @@ func compile(t *testing.T, path string) *jsonschema.Schema {
 	return schema
 }
 
-// check is the first error of a message, or nil when every contract holds.
+// check validates a message against contracts and returns the first error.
 func check(message map[string]any, contracts []contract) error {
 	for _, c := range contracts {
 		var part any = message
-		if c.ofData {
+		if c.isData {
 			part = message["data"]
 		}
 		if err := c.schema.Validate(part); err != nil {
@@ -81,20 +81,19 @@ func message(t *testing.T, golden eventstest.Golden) map[string]any {
 	return m
 }
 
-// Backward: what was ever sent is what readers are told today. It may still lie in a
-// queue, or in a dead-letter queue.
-func TestTodaysContractHoldsForEveryRevision(t *testing.T) {
+// Backward compatibility: messages of earlier revisions may still be in a queue or in a
+// dead-letter queue.
+func TestEveryRevisionMatchesTheCurrentContract(t *testing.T) {
 	t.Parallel()
 	for _, eventType := range eventstest.Types(t) {
 		for _, golden := range eventstest.Goldens(t, eventType) {
-			require.NoError(t, check(message(t, golden), today(t, eventType)), golden.Name)
+			require.NoError(t, check(message(t, golden), current(t, eventType)), golden.Name)
 		}
 	}
 }
 
-// Forward: what is sent today is what readers were told before. They may be the
-// replicas that a rolling update has not reached yet.
-func TestEarlierContractsHoldToday(t *testing.T) {
+// Forward compatibility: during a rolling update, old replicas read new messages.
+func TestCurrentRevisionMatchesEarlierContracts(t *testing.T) {
 	t.Parallel()
 	for _, eventType := range eventstest.Types(t) {
 		golden := eventstest.Newest(t, eventType)
@@ -102,55 +101,55 @@ func TestEarlierContractsHoldToday(t *testing.T) {
 	}
 }
 
-func TestContractsRefuse(t *testing.T) {
+func TestContractsRejectInvalidMessages(t *testing.T) {
 	t.Parallel()
 	type object = map[string]any
 	for name, tc := range map[string]struct {
 		eventType string
-		spoil     func(envelope, data object)
+		corrupt   func(envelope, data object)
 	}{
 		"no id":                    {events.TypeOrderCreated, func(e, _ object) { delete(e, "id") }},
-		"an id of another form":    {events.TypeOrderCreated, func(e, _ object) { e["id"] = "17" }},
-		"a time that is none":      {events.TypePaymentFailed, func(e, _ object) { e["time"] = "yesterday" }},
+		"id is not a UUID":         {events.TypeOrderCreated, func(e, _ object) { e["id"] = "17" }},
+		"invalid time":             {events.TypePaymentFailed, func(e, _ object) { e["time"] = "yesterday" }},
 		"no data":                  {events.TypePaymentFailed, func(e, _ object) { delete(e, "data") }},
 		"no order":                 {events.TypePaymentSucceeded, func(_, d object) { delete(d, "order_id") }},
-		"an order of another form": {events.TypePaymentSucceeded, func(_, d object) { d["order_id"] = 17 }},
+		"order is a number":        {events.TypePaymentSucceeded, func(_, d object) { d["order_id"] = 17 }},
 		"no user":                  {events.TypeOrderCreated, func(_, d object) { delete(d, "user_id") }},
 		"user 0":                   {events.TypeOrderCreated, func(_, d object) { d["user_id"] = 0 }},
-		"a user too large":         {events.TypeOrderCreated, func(_, d object) { d["user_id"] = 1 << 53 }},
-		"a text as amount":         {events.TypeOrderCreated, func(_, d object) { d["amount_minor"] = "100000" }},
-		"a fraction as amount":     {events.TypeOrderCreated, func(_, d object) { d["amount_minor"] = 1.5 }},
+		"user too large":           {events.TypeOrderCreated, func(_, d object) { d["user_id"] = 1 << 53 }},
+		"amount is a string":       {events.TypeOrderCreated, func(_, d object) { d["amount_minor"] = "100000" }},
+		"amount is a fraction":     {events.TypeOrderCreated, func(_, d object) { d["amount_minor"] = 1.5 }},
 		"amount 0":                 {events.TypeOrderCreated, func(_, d object) { d["amount_minor"] = 0 }},
-		"an amount too large":      {events.TypeOrderCreated, func(_, d object) { d["amount_minor"] = 1e15 }},
+		"amount too large":         {events.TypeOrderCreated, func(_, d object) { d["amount_minor"] = 1e15 }},
 		"no reason":                {events.TypePaymentFailed, func(_, d object) { delete(d, "reason") }},
-		"an empty reason":          {events.TypePaymentFailed, func(_, d object) { d["reason"] = "" }},
+		"empty reason":             {events.TypePaymentFailed, func(_, d object) { d["reason"] = "" }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := message(t, eventstest.Newest(t, tc.eventType))
 			data, ok := m["data"].(object)
 			require.True(t, ok)
-			tc.spoil(m, data)
-			require.Error(t, check(m, today(t, tc.eventType)))
+			tc.corrupt(m, data)
+			require.Error(t, check(m, current(t, tc.eventType)))
 			require.Error(t, check(m, earlier(t, tc.eventType)))
 		})
 	}
 }
 
-func TestContractsAllowWhatIsNew(t *testing.T) {
+func TestContractsAllowNewFieldsAndReasons(t *testing.T) {
 	t.Parallel()
 	m := message(t, eventstest.Newest(t, events.TypePaymentFailed))
 	m["newer"] = true
 	data, ok := m["data"].(map[string]any)
 	require.True(t, ok)
 	data["newer"], data["reason"] = true, "account_frozen"
-	require.NoError(t, check(m, today(t, events.TypePaymentFailed)))
+	require.NoError(t, check(m, current(t, events.TypePaymentFailed)))
 	require.NoError(t, check(m, earlier(t, events.TypePaymentFailed)))
 }
 
-// A golden or a schema that was once published is not edited: a change is a new
-// revision. FROZEN is what sha256sum prints of them.
-func TestFrozen(t *testing.T) {
+// Published goldens and schemas are never edited; a change is a new revision. FROZEN is
+// the output of sha256sum for them.
+func TestPublishedFilesAreFrozen(t *testing.T) {
 	t.Parallel()
 	var sums strings.Builder
 	require.NoError(t, fs.WalkDir(os.DirFS("testdata"), ".", func(path string, _ fs.DirEntry, err error) error {

@@ -1,11 +1,11 @@
-// Package events holds the contracts between the services: which facts are
-// published, and what they look like on the wire.
+// Package events defines the contracts between the services: the events that they publish
+// and their wire format.
 //
-// The envelope is CloudEvents 1.0 in JSON. A contract grows by adding fields that
-// old readers ignore; anything else is a new type with a higher major version.
-// The golden files in testdata, one for each revision of a type, are asserted by the
-// producer of each event and by its consumer. The contracts are published as JSON
-// Schemas in docs/events, made of these types, and in docs/asyncapi.yaml.
+// The envelope is CloudEvents 1.0 in JSON. A type may gain fields, which old readers ignore.
+// Any other change requires a new type with a higher major version. The golden files in
+// testdata, one for each revision of a type, are tested by the producer and by the consumer
+// of each event. The contracts are published in docs/asyncapi.yaml and as JSON Schemas in
+// docs/events, which are generated from these types.
 package events
 
 import (
@@ -15,8 +15,7 @@ import (
 	"time"
 )
 
-// The types of events. A type is also the routing key that the event is
-// published with.
+// Event types. The type is also the routing key of the event.
 const (
 	TypeOrderCreated         = "order.created.v1"
 	TypeOrderCancelRequested = "order.cancel_requested.v1"
@@ -26,33 +25,33 @@ const (
 	TypePaymentRefunded      = "payment.refunded.v1"
 )
 
-// ContentType of an [Envelope] on the wire.
+// ContentType is the content type of an encoded [Envelope].
 const ContentType = "application/cloudevents+json"
 
-// Event is the data of one fact; its type and subject travel in the envelope.
+// Event is the data of one event. Its type and subject are fields of the envelope.
 type Event interface {
-	// EventType is one of the Type constants.
+	// EventType returns one of the Type constants.
 	EventType() string
-	// EventSubject is the id of the order that the fact is about.
+	// EventSubject returns the id of the order that the event is about.
 	EventSubject() string
 }
 
-// OrderCreated says that an order was accepted and waits for its payment.
+// OrderCreated is published when an order was accepted and is waiting for payment.
 type OrderCreated struct {
 	OrderID string `json:"order_id"`
 	UserID  int64  `json:"user_id"`
 	Amount  int64  `json:"amount_minor"` // in minor units
 }
 
-// OrderCancelRequested says that the order's user wants it cancelled: payments
-// voids the payment if it was not charged yet, and refunds it otherwise.
+// OrderCancelRequested is published when the user requests the cancellation of an order.
+// Payments voids the payment if it was not charged yet, and refunds it otherwise.
 type OrderCancelRequested struct {
 	OrderID string `json:"order_id"`
 	UserID  int64  `json:"user_id"`
 	Amount  int64  `json:"amount_minor"` // in minor units
 }
 
-// PaymentSucceeded says that the order's price was taken from its user's account.
+// PaymentSucceeded is published when the order's amount was charged to the user's account.
 type PaymentSucceeded struct {
 	OrderID     string    `json:"order_id"`
 	UserID      int64     `json:"user_id"`
@@ -61,29 +60,29 @@ type PaymentSucceeded struct {
 	ChargedAt   time.Time `json:"charged_at,omitzero"`
 }
 
-// PaymentFailed says that the order was refused and no money moved.
+// PaymentFailed is published when the payment was refused and nothing was charged.
 type PaymentFailed struct {
 	OrderID     string        `json:"order_id"`
 	UserID      int64         `json:"user_id"`
 	Amount      int64         `json:"amount_minor"`          // in minor units
-	Reason      FailureReason `json:"reason"`                // readers must expect reasons that they do not know
+	Reason      FailureReason `json:"reason"`                // readers must accept unknown reasons
 	PublishedAt time.Time     `json:"published_at,omitzero"` // when the order's [OrderCreated] was published
 	RefusedAt   time.Time     `json:"refused_at,omitzero"`
 }
 
-// PaymentVoided answers [OrderCancelRequested]: nothing was charged for the order,
-// and nothing ever will be.
+// PaymentVoided is a reply to [OrderCancelRequested]. Nothing was charged for the order,
+// and nothing will be.
 type PaymentVoided struct {
 	OrderID     string    `json:"order_id"`
 	UserID      int64     `json:"user_id"`
 	Amount      int64     `json:"amount_minor"`          // in minor units
-	PublishedAt time.Time `json:"published_at,omitzero"` // when the order's [OrderCreated] was published, if that came before the cancellation
-	RefusedAt   time.Time `json:"refused_at,omitzero"`   // when the order was refused, if that came before the cancellation
+	PublishedAt time.Time `json:"published_at,omitzero"` // when the order's [OrderCreated] was published, if before the cancellation
+	RefusedAt   time.Time `json:"refused_at,omitzero"`   // when the payment was refused, if before the cancellation
 	VoidedAt    time.Time `json:"voided_at"`
 }
 
-// PaymentRefunded answers [OrderCancelRequested]: what had been charged for the
-// order was given back.
+// PaymentRefunded is a reply to [OrderCancelRequested]. The charge for the order was
+// refunded.
 type PaymentRefunded struct {
 	OrderID     string    `json:"order_id"`
 	UserID      int64     `json:"user_id"`
@@ -93,11 +92,11 @@ type PaymentRefunded struct {
 	RefundedAt  time.Time `json:"refunded_at"`
 }
 
-// FailureReason says why a payment was refused. Readers must expect reasons that
-// they do not know.
+// FailureReason is the reason why a payment was refused. Readers must accept unknown
+// reasons.
 type FailureReason string
 
-// The reasons of [PaymentFailed].
+// Reasons of [PaymentFailed].
 const (
 	ReasonInsufficientFunds FailureReason = "insufficient_funds"
 	ReasonAccountNotFound   FailureReason = "account_not_found"
@@ -139,27 +138,27 @@ func (PaymentRefunded) EventType() string { return TypePaymentRefunded }
 // EventSubject implements [Event].
 func (e PaymentRefunded) EventSubject() string { return e.OrderID }
 
-// Envelope is a CloudEvents 1.0 event in JSON format with the distributed tracing
-// extension and one of the shop's own, publishedat. Times are UTC.
+// Envelope is a CloudEvents 1.0 event in JSON format. It uses the distributed tracing
+// extension and publishedat, an extension of the shop. Times are UTC.
 type Envelope struct {
 	SpecVersion     string          `json:"specversion"`
-	ID              string          `json:"id"`      // a UUIDv7, the message id that a consumer's inbox remembers
+	ID              string          `json:"id"`      // a UUIDv7, by which a consumer's inbox detects duplicates
 	Source          string          `json:"source"`  // the service that sent it
 	Type            string          `json:"type"`    // also the routing key
-	Subject         string          `json:"subject"` // the id of the order that the fact is about
-	Time            time.Time       `json:"time"`    // when the fact was written
+	Subject         string          `json:"subject"` // the id of the order that the event is about
+	Time            time.Time       `json:"time"`    // when the event was written to the outbox
 	DataContentType string          `json:"datacontenttype"`
 	TraceParent     string          `json:"traceparent,omitempty"` // W3C Trace Context
-	PublishedAt     time.Time       `json:"publishedat,omitzero"`  // when the relay handed it to the broker
+	PublishedAt     time.Time       `json:"publishedat,omitzero"`  // when the relay sent it to the broker
 	Data            json.RawMessage `json:"data"`
 }
 
-// ErrMalformed is wrapped by every error of [Parse] and [Envelope.Decode]: the
-// message can never be understood, so trying again is of no use.
+// ErrMalformed is wrapped by every error of [Parse] and [Envelope.Decode]. The message can
+// never be decoded, so a retry cannot help.
 var ErrMalformed = errors.New("malformed event")
 
-// Parse reads an envelope. It checks what every consumer relies on and ignores
-// what it does not know.
+// Parse decodes an envelope. It checks the fields that every consumer requires and ignores
+// unknown ones.
 func Parse(body []byte) (Envelope, error) {
 	var e Envelope
 	if err := json.Unmarshal(body, &e); err != nil {
@@ -174,7 +173,7 @@ func Parse(body []byte) (Envelope, error) {
 	return e, nil
 }
 
-// Decode reads the data of an envelope into v, a pointer to one of the events.
+// Decode decodes the data of an envelope into v, a pointer to one of the event types.
 func (e Envelope) Decode(v Event) error {
 	if err := json.Unmarshal(e.Data, v); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrMalformed, e.Type, err)

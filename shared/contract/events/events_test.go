@@ -17,14 +17,14 @@ import (
 
 const orderID = "01980f5e-7b1c-7000-8000-000000000001"
 
-// The moments of the order that the goldens tell of.
+// Times of the order in the goldens.
 var (
 	published = moment("10:00:00.125011")
 	decided   = moment("10:00:00.131117")
 	cancelled = moment("10:00:05.007291")
 )
 
-// sent is each event with the envelope that the newest golden has it in.
+// sent lists each event with the envelope attributes of its newest golden.
 var sent = []struct {
 	id, source        string
 	time, publishedAt time.Time
@@ -56,6 +56,7 @@ var sent = []struct {
 	},
 }
 
+// moment returns a time of day on the day of the goldens, in UTC.
 func moment(clock string) time.Time {
 	t, err := time.Parse(time.DateTime, "2026-11-24 "+clock)
 	if err != nil {
@@ -64,8 +65,8 @@ func moment(clock string) time.Time {
 	return t
 }
 
-// The newest goldens are what the types produce, and what they are read back from.
-func TestGoldens(t *testing.T) {
+// The types encode to the newest goldens and are decoded from them.
+func TestTypesMatchTheNewestGoldens(t *testing.T) {
 	t.Parallel()
 	for _, tc := range sent {
 		t.Run(tc.event.EventType(), func(t *testing.T) {
@@ -80,24 +81,25 @@ func TestGoldens(t *testing.T) {
 			})
 			require.NoError(t, err)
 			require.JSONEq(t, string(golden.Body), string(body))
-			require.Equal(t, tc.event, read(t, golden, tc.event))
+			require.Equal(t, tc.event, decode(t, golden, tc.event))
 		})
 	}
 }
 
-// What is new is absent from an older golden, and nothing else.
-func TestOlderGoldensAreRead(t *testing.T) {
+// Decoding an older golden loses nothing and adds nothing.
+func TestOlderGoldensAreDecoded(t *testing.T) {
 	t.Parallel()
 	for _, tc := range sent {
 		for _, golden := range eventstest.Goldens(t, tc.event.EventType()) {
-			got, err := json.Marshal(read(t, golden, tc.event))
+			got, err := json.Marshal(decode(t, golden, tc.event))
 			require.NoError(t, err)
 			require.JSONEq(t, string(golden.Data), string(got), golden.Name)
 		}
 	}
 }
 
-func read(t *testing.T, golden eventstest.Golden, like events.Event) events.Event {
+// decode returns the data of a golden as a new value of like's type.
+func decode(t *testing.T, golden eventstest.Golden, like events.Event) events.Event {
 	t.Helper()
 	event, ok := reflect.TypeAssert[events.Event](reflect.New(reflect.TypeOf(like).Elem()))
 	require.True(t, ok)
@@ -105,7 +107,7 @@ func read(t *testing.T, golden eventstest.Golden, like events.Event) events.Even
 	return event
 }
 
-// No type can be forgotten here or in the goldens.
+// Every Type constant is in sent and has goldens.
 func TestEveryTypeHasGoldens(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile("events.go")
@@ -132,7 +134,7 @@ func TestUnknownFieldsAreIgnored(t *testing.T) {
 	require.Equal(t, "o", o.OrderID)
 }
 
-func TestMalformedIsSaid(t *testing.T) {
+func TestMalformedEventsAreReported(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{
 		``, `null`, `[]`, `{}`, `{"specversion":"0.3","id":"x","type":"t","data":{}}`, `{"specversion":"1.0","type":"t","data":{}}`,

@@ -21,13 +21,13 @@ import (
 	"gozon/shared/web/request"
 )
 
-// schemaDir is where the schemas are published.
+// schemaDir contains the published schemas.
 const schemaDir = "../../../docs/events"
 
-var update = flag.Bool("update", false, "write the JSON Schemas in docs/events anew")
+var update = flag.Bool("update", false, "regenerate the JSON Schemas in docs/events")
 
-// rules are what a Go type cannot say, by the name of the property: a name means the
-// same in every event.
+// rules adds the constraints that a Go type cannot express, by the name of the property. A
+// name has the same meaning in every event.
 var rules = map[string]func(*jsonschema.Schema){
 	"specversion":     only("1.0"),
 	"id":              format("uuid"),
@@ -60,7 +60,7 @@ func from1To(maximum int64) func(*jsonschema.Schema) {
 	return func(s *jsonschema.Schema) { s.Minimum, s.Maximum = "1", json.Number(strconv.FormatInt(maximum, 10)) }
 }
 
-// The published schemas are what the types say.
+// The published schemas match the types.
 func TestPublishedSchemas(t *testing.T) {
 	t.Parallel()
 	schemas := map[string][]byte{"envelope.schema.json": schemaOf(t, "CloudEvents envelope", events.Envelope{})}
@@ -78,11 +78,12 @@ func TestPublishedSchemas(t *testing.T) {
 	for name, schema := range schemas {
 		checkedIn, err := os.ReadFile(filepath.Join(schemaDir, name))
 		require.NoError(t, err)
-		require.Equal(t, string(schema), string(checkedIn), "%s: go test ./events -run TestPublishedSchemas -update writes it anew", name)
+		require.Equal(t, string(schema), string(checkedIn), "%s: regenerate it with go test ./contract/events -run TestPublishedSchemas -update", name)
 	}
 }
 
-// schemaOf is the schema of a struct, with the comments of its source as descriptions.
+// schemaOf returns the JSON Schema of a struct. The comments in its source become
+// descriptions.
 func schemaOf(t *testing.T, title string, v any) []byte {
 	t.Helper()
 	r := jsonschema.Reflector{Anonymous: true, DoNotReference: true, AllowAdditionalProperties: true}
@@ -97,10 +98,10 @@ func schemaOf(t *testing.T, title string, v any) []byte {
 		if p.Value.Format == "date-time" {
 			continue
 		}
-		require.Contains(t, rules, p.Key, "say in rules what values it may have")
+		require.Contains(t, rules, p.Key, "add the values that it may have to rules")
 		rules[p.Key](p.Value)
 	}
-	// The reflector takes omitempty for optional, and does not know omitzero.
+	// The reflector treats omitempty as optional but ignores omitzero.
 	for _, f := range reflect.VisibleFields(reflect.Indirect(reflect.ValueOf(v)).Type()) {
 		if name, options, _ := strings.Cut(f.Tag.Get("json"), ","); options == "omitzero" {
 			schema.Required = slices.DeleteFunc(schema.Required, func(r string) bool { return r == name })
