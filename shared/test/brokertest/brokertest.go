@@ -1,5 +1,4 @@
-// Package brokertest gives tests a real RabbitMQ and a virtual host of its own for
-// each test.
+// Package brokertest runs RabbitMQ in a container and creates a virtual host for each test.
 package brokertest
 
 import (
@@ -45,22 +44,22 @@ func start() (*containertest.Container, error) {
 	}, port)
 }
 
-// Broker is a virtual host.
+// Broker is a virtual host of a RabbitMQ server.
 type Broker struct {
 	vhost  string
 	server *containertest.Container
 
 	mu      sync.Mutex
-	channel *amqp.Channel // of Publish
+	channel *amqp.Channel // used by Publish
 }
 
-// New makes an empty virtual host in the container that the package shares.
+// New creates an empty virtual host in a container that all tests of a package share.
 func New(t testing.TB) *Broker {
 	t.Helper()
 	return create(t, shared.Get(t))
 }
 
-// Own makes a virtual host in a container of its own, for a test that kills it.
+// Own creates a virtual host in a separate container, for a test that kills the container.
 func Own(t testing.TB) (*Broker, *containertest.Container) {
 	t.Helper()
 	c := containertest.Own(t, start)
@@ -75,19 +74,19 @@ func create(t testing.TB, c *containertest.Container) *Broker {
 	return b
 }
 
-// URL is the address of the virtual host.
+// URL returns the AMQP URL of the virtual host.
 func (b *Broker) URL() string {
 	return (&url.URL{Scheme: "amqp", User: url.UserPassword(user, user), Host: b.server.Addr, Path: "/" + b.vhost}).String()
 }
 
-// manage calls the management API.
+// manage calls the management API and fails the test unless it succeeds.
 func (b *Broker) manage(t testing.TB, method, path string, in, out any) {
 	t.Helper()
 	status := b.send(t, method, path, in, out)
 	require.Less(t, status, 300, "%s %s", method, path)
 }
 
-// send calls the management API and returns the status of the answer.
+// send calls the management API and returns the response status.
 func (b *Broker) send(t testing.TB, method, path string, in, out any) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -109,9 +108,10 @@ func (b *Broker) send(t testing.TB, method, path string, in, out any) int {
 	return resp.StatusCode
 }
 
-// Registered waits until the broker has statistics of every queue, which come seconds
-// after the queue. RabbitMQ registers the member of a new quorum queue on disk half a
-// second late: killed before that, it starts the queue without a leader for ever.
+// Registered waits until the broker has statistics for every queue, seconds after the queue
+// was declared. RabbitMQ registers a member of a new quorum queue on disk with a delay of
+// half a second. If it is killed before that, it starts the queue without a leader, and the
+// queue stays unusable.
 func (b *Broker) Registered(t testing.TB) {
 	t.Helper()
 	servicetest.Eventually(t, func() bool {
@@ -121,21 +121,21 @@ func (b *Broker) Registered(t testing.TB) {
 	})
 }
 
-// DropConnections closes the connections to the virtual host whose name begins with
-// prefix, from the broker's side, and says how many.
+// DropConnections makes the broker close the connections to the virtual host that have a
+// name starting with prefix. It returns their number.
 func (b *Broker) DropConnections(t testing.TB, prefix string) int {
 	t.Helper()
 	var all []struct {
 		Name, Vhost string
-		Given       string `json:"user_provided_name"`
+		GivenName   string `json:"user_provided_name"`
 	}
 	b.manage(t, http.MethodGet, "connections", nil, &all)
 	dropped := 0
 	for _, c := range all {
-		if c.Vhost == b.vhost && strings.HasPrefix(c.Given, prefix) {
+		if c.Vhost == b.vhost && strings.HasPrefix(c.GivenName, prefix) {
 			status := b.send(t, http.MethodDelete, "connections/"+url.PathEscape(c.Name), nil, nil)
 			if status == http.StatusNotFound {
-				continue // it was closed meanwhile; the list is seconds old
+				continue // already closed: the list is seconds old
 			}
 			require.Less(t, status, 300)
 			dropped++
@@ -144,7 +144,7 @@ func (b *Broker) DropConnections(t testing.TB, prefix string) int {
 	return dropped
 }
 
-// Channel opens a plain channel for the test itself.
+// Channel opens a plain AMQP channel. It is closed when the test ends.
 func (b *Broker) Channel(t testing.TB) *amqp.Channel {
 	t.Helper()
 	conn, err := amqp.DialConfig(b.URL(), amqp.Config{Dial: func(network, addr string) (net.Conn, error) {
@@ -157,8 +157,8 @@ func (b *Broker) Channel(t testing.TB) *amqp.Channel {
 	return ch
 }
 
-// Publish sends a body to the shop's exchange, as a stranger would: it need not be an
-// event. It uses one channel for all, and a new one when the broker has dropped it.
+// Publish publishes any body to the shop's exchange, not necessarily an event. It waits for
+// the confirm. Calls share one channel, which is replaced if the broker has closed it.
 func (b *Broker) Publish(t testing.TB, key string, body []byte) {
 	t.Helper()
 	b.mu.Lock()
@@ -174,7 +174,7 @@ func (b *Broker) Publish(t testing.TB, key string, body []byte) {
 	require.True(t, acked)
 }
 
-// PublishEvent sends an event in an envelope of the given id.
+// PublishEvent publishes an event in an envelope with the given id.
 func (b *Broker) PublishEvent(t testing.TB, id uuid.UUID, e events.Event) {
 	t.Helper()
 	data, err := json.Marshal(e)
@@ -187,7 +187,7 @@ func (b *Broker) PublishEvent(t testing.TB, id uuid.UUID, e events.Event) {
 	b.Publish(t, e.EventType(), body)
 }
 
-// Depth is the number of messages in a queue, those with consumers included.
+// Depth returns the number of messages in a queue, including those delivered but unacked.
 func (b *Broker) Depth(t testing.TB, queue string) int {
 	t.Helper()
 	ch := b.Channel(t)
@@ -197,7 +197,7 @@ func (b *Broker) Depth(t testing.TB, queue string) int {
 	return q.Messages
 }
 
-// Get takes one message from a queue and acks it; it waits for one.
+// Get waits for a message in a queue, acks it and returns it.
 func (b *Broker) Get(t testing.TB, queue string) amqp.Delivery {
 	t.Helper()
 	var got amqp.Delivery
@@ -210,5 +210,5 @@ func (b *Broker) Get(t testing.TB, queue string) amqp.Delivery {
 	return got
 }
 
-// String names the virtual host in logs.
+// String returns the name of the virtual host, for logs.
 func (b *Broker) String() string { return "vhost " + b.vhost }

@@ -12,10 +12,10 @@ import (
 	"gozon/shared/test/servicetest"
 )
 
-// Topology lists the exchanges, queues and bindings of the virtual host.
+// Topology returns the exchanges, queues and bindings of the virtual host, sorted.
 func (b *Broker) Topology(t testing.TB) []string {
 	t.Helper()
-	var listed []string
+	var names []string
 	for _, kind := range []string{"exchanges", "queues", "bindings"} {
 		var entities []struct {
 			Name, Type, Source, Destination string
@@ -23,14 +23,14 @@ func (b *Broker) Topology(t testing.TB) []string {
 		}
 		b.manage(t, http.MethodGet, kind+"/"+b.vhost, nil, &entities)
 		for _, e := range entities {
-			listed = append(listed, kind+" "+e.Name+e.Type+e.Source+" "+e.RoutingKey+" "+e.Destination)
+			names = append(names, kind+" "+e.Name+e.Type+e.Source+" "+e.RoutingKey+" "+e.Destination)
 		}
 	}
-	slices.Sort(listed)
-	return listed
+	slices.Sort(names)
+	return names
 }
 
-// Consumers is the number of consumers of a queue.
+// Consumers returns the number of consumers of a queue.
 func (b *Broker) Consumers(t testing.TB, queue string) int {
 	t.Helper()
 	ch := b.Channel(t)
@@ -40,11 +40,11 @@ func (b *Broker) Consumers(t testing.TB, queue string) int {
 	return q.Consumers
 }
 
-// Usurp deletes a queue and puts another of the same name in its place, with which
-// the shop cannot work. It returns a function that deletes that one.
+// Usurp replaces a queue with an incompatible one of the same name, which the services
+// cannot declare. The returned function deletes the replacement.
 func (b *Broker) Usurp(t testing.TB, queue string) (restore func()) {
 	t.Helper()
-	servicetest.Eventually(t, func() bool { // the shop may be faster at declaring its own
+	servicetest.Eventually(t, func() bool { // a service may declare its queue again first
 		ch := b.Channel(t)
 		defer ch.Close()
 		if _, err := ch.QueueDelete(queue, false, false, false); err != nil {
@@ -59,8 +59,8 @@ func (b *Broker) Usurp(t testing.TB, queue string) (restore func()) {
 	}
 }
 
-// Suspend stops a quorum queue in its tracks until resume: it takes messages, but
-// confirms and delivers none.
+// Suspend suspends a quorum queue until resume is called. Meanwhile the queue accepts
+// messages but neither confirms nor delivers any.
 func (b *Broker) Suspend(t testing.TB, queue string) (resume func()) {
 	t.Helper()
 	b.eval(t, "sys:suspend('"+b.vhost+"_"+queue+"').")
@@ -72,7 +72,7 @@ func (b *Broker) eval(t testing.TB, expression string) {
 	t.Helper()
 	code, out, err := b.server.Exec(t.Context(), []string{"rabbitmqctl", "eval", expression})
 	require.NoError(t, err)
-	answer, err := io.ReadAll(out)
+	output, err := io.ReadAll(out)
 	require.NoError(t, err)
-	require.Zero(t, code, string(answer))
+	require.Zero(t, code, string(output))
 }

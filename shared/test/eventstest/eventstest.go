@@ -1,5 +1,5 @@
-// Package eventstest gives tests the goldens of the events: what each type looks
-// like on the wire, today and in every revision before.
+// Package eventstest gives tests the golden files of the events: the wire format of each
+// type, in its current and in every earlier revision.
 package eventstest
 
 import (
@@ -17,14 +17,14 @@ import (
 	"gozon/shared/contract/events"
 )
 
-// Golden is one revision of a type of event.
+// Golden is one revision of an event type.
 type Golden struct {
 	events.Envelope
 	Name string // type/revision
 	Body []byte
 }
 
-// Types are the types of events that have goldens.
+// Types returns the event types that have goldens.
 func Types(t testing.TB) []string {
 	t.Helper()
 	files, err := fs.Glob(testdata(t), "*/1.json")
@@ -36,7 +36,7 @@ func Types(t testing.TB) []string {
 	return types
 }
 
-// Goldens are the revisions of a type, oldest first. The last is what is sent today.
+// Goldens returns the revisions of a type, oldest first. The last is the current one.
 func Goldens(t testing.TB, eventType string) []Golden {
 	t.Helper()
 	var goldens []Golden
@@ -55,15 +55,15 @@ func Goldens(t testing.TB, eventType string) []Golden {
 	}
 }
 
-// Newest is the last of [Goldens].
+// Newest returns the last of [Goldens].
 func Newest(t testing.TB, eventType string) Golden {
 	t.Helper()
 	goldens := Goldens(t, eventType)
 	return goldens[len(goldens)-1]
 }
 
-// testdata is that of the package events, found from here because the tests of
-// other modules read it too.
+// testdata returns the directory of the package events. Its path is derived from this
+// source file because the tests of other modules read it too.
 func testdata(t testing.TB) fs.FS {
 	t.Helper()
 	_, here, _, ok := runtime.Caller(0)
