@@ -108,21 +108,21 @@ func TestContractsRejectInvalidMessages(t *testing.T) {
 		eventType string
 		corrupt   func(envelope, data object)
 	}{
-		"no id":                    {events.TypeOrderCreated, func(e, _ object) { delete(e, "id") }},
-		"id is not a UUID":         {events.TypeOrderCreated, func(e, _ object) { e["id"] = "17" }},
-		"invalid time":             {events.TypePaymentFailed, func(e, _ object) { e["time"] = "yesterday" }},
-		"no data":                  {events.TypePaymentFailed, func(e, _ object) { delete(e, "data") }},
-		"no order":                 {events.TypePaymentSucceeded, func(_, d object) { delete(d, "order_id") }},
-		"order is a number":        {events.TypePaymentSucceeded, func(_, d object) { d["order_id"] = 17 }},
-		"no user":                  {events.TypeOrderCreated, func(_, d object) { delete(d, "user_id") }},
-		"user 0":                   {events.TypeOrderCreated, func(_, d object) { d["user_id"] = 0 }},
-		"user too large":           {events.TypeOrderCreated, func(_, d object) { d["user_id"] = 1 << 53 }},
-		"amount is a string":       {events.TypeOrderCreated, func(_, d object) { d["amount_minor"] = "100000" }},
-		"amount is a fraction":     {events.TypeOrderCreated, func(_, d object) { d["amount_minor"] = 1.5 }},
-		"amount 0":                 {events.TypeOrderCreated, func(_, d object) { d["amount_minor"] = 0 }},
-		"amount too large":         {events.TypeOrderCreated, func(_, d object) { d["amount_minor"] = 1e15 }},
-		"no reason":                {events.TypePaymentFailed, func(_, d object) { delete(d, "reason") }},
-		"empty reason":             {events.TypePaymentFailed, func(_, d object) { d["reason"] = "" }},
+		"no id":                {events.TypeOrderCreated, func(e, _ object) { delete(e, "id") }},
+		"id is not a UUID":     {events.TypeOrderCreated, func(e, _ object) { e["id"] = "17" }},
+		"invalid time":         {events.TypePaymentFailed, func(e, _ object) { e["time"] = "yesterday" }},
+		"no data":              {events.TypePaymentFailed, func(e, _ object) { delete(e, "data") }},
+		"no order":             {events.TypePaymentSucceeded, func(_, d object) { delete(d, "order_id") }},
+		"order is a number":    {events.TypePaymentSucceeded, func(_, d object) { d["order_id"] = 17 }},
+		"no user":              {events.TypeOrderCreated, func(_, d object) { delete(d, "user_id") }},
+		"user 0":               {events.TypeOrderCreated, func(_, d object) { d["user_id"] = 0 }},
+		"user too large":       {events.TypeOrderCreated, func(_, d object) { d["user_id"] = 1 << 53 }},
+		"amount is a string":   {events.TypeOrderCreated, func(_, d object) { d["amount_minor"] = "100000" }},
+		"amount is a fraction": {events.TypeOrderCreated, func(_, d object) { d["amount_minor"] = 1.5 }},
+		"amount 0":             {events.TypeOrderCreated, func(_, d object) { d["amount_minor"] = 0 }},
+		"amount too large":     {events.TypeOrderCreated, func(_, d object) { d["amount_minor"] = 1e15 }},
+		"no reason":            {events.TypePaymentFailed, func(_, d object) { delete(d, "reason") }},
+		"empty reason":         {events.TypePaymentFailed, func(_, d object) { d["reason"] = "" }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
