@@ -12,7 +12,7 @@ import (
 // Reasons why a message counts as unconfirmed.
 var (
 	ErrNacked   = errors.New("not confirmed by the broker")               // nacked, or the channel was closed first
-	ErrReturned = errors.New("returned by the broker: no queue is bound") // although the broker also acks it
+	ErrReturned = errors.New("returned by the broker: no queue is bound") // the broker also acks it
 )
 
 // awaitConfirm waits for a confirm until ctx is done. A confirm that has already arrived

@@ -36,7 +36,7 @@ func (c *Consumer) deadLetter(ctx context.Context, messages []*message, reasons 
 		return fmt.Errorf("dead-letter: %w", err)
 	}
 	defer conn.close()
-	// Only waiting for confirms observes ctx. The timeout covers a broker that stops reading.
+	// Only the wait for confirms observes ctx. withTimeout also covers a broker that stops reading.
 	err = conn.withTimeout(func() error { return c.publishDead(ctx, conn, messages, reasons) })
 	if err != nil {
 		return fmt.Errorf("dead-letter: %w", err)

@@ -100,7 +100,7 @@ func (p *Publisher) Publish(ctx context.Context, messages []events.Envelope) []e
 		}
 	}
 	if len(returned) > 0 {
-		p.log.ErrorContext(ctx, "publisher: messages returned because the alternate exchange or its queue is missing, reconnecting to declare it", "messages", len(returned))
+		p.log.ErrorContext(ctx, "publisher: messages returned, alternate exchange or its queue is missing, reconnecting", "messages", len(returned))
 		cur.end() // the next session declares the topology
 	}
 	return errs

@@ -37,10 +37,15 @@ type redriver struct {
 	unacked []amqp.Delivery // taken, but the copy is not confirmed yet
 	lastErr error           // why messages were not routed; nil if all were
 
-	remaining, depth, routed int // of the pass in progress: to take, at its start, done
-	kept                     int // messages that the last pass left in the queue
-	lastPass, notBefore      time.Time
-	delay                    time.Duration
+	// The pass in progress.
+	remaining int // messages to take
+	depth     int // of the queue at the start of the pass
+	routed    int // messages published to Exchange
+
+	kept      int       // messages that the last pass left in the queue
+	lastPass  time.Time // end of the last pass
+	notBefore time.Time // earliest time of the next round
+	delay     time.Duration
 }
 
 // due reports whether to run a round on a queue of the given depth.
@@ -110,7 +115,7 @@ func (r *redriver) take(c *connection) error {
 	return nil
 }
 
-// route publishes copies of the unacked messages and acks those whose copy was confirmed.
+// route publishes copies of the unacked messages and acks those with a confirmed copy.
 func (r *redriver) route(ctx context.Context, c *connection) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redriveTimeout)
 	defer cancel()

@@ -25,8 +25,8 @@ func eventually(t *testing.T, condition func() bool, msg string) {
 	servicetest.Eventually(t, condition, msg)
 }
 
-// replica is a running consumer of a queue. Its handler reports bodies that
-// start with "bad" as poison.
+// replica is a running consumer of a queue. Its handler returns ErrPoison for bodies that
+// start with "bad".
 type replica struct {
 	*broker.Consumer
 	metrics *prometheus.Registry
@@ -36,7 +36,8 @@ type replica struct {
 	log     bytes.Buffer
 }
 
-func consume(t *testing.T, b *brokertest.Broker, name, queue string) *replica {
+// startReplica runs a consumer until the test ends. It returns once the consumer is ready.
+func startReplica(t *testing.T, b *brokertest.Broker, name, queue string) *replica {
 	t.Helper()
 	r := &replica{metrics: prometheus.NewRegistry(), handled: map[string]int{}}
 	r.Consumer = broker.NewConsumer(broker.Config{AMQPURL: b.URL(), DeadLetterAfter: time.Minute}, name, queue, r.handle, slog.New(slog.NewTextHandler(r, nil)), r.metrics)
@@ -50,7 +51,7 @@ func consume(t *testing.T, b *brokertest.Broker, name, queue string) *replica {
 			t.Log(name + ":\n" + r.logged())
 		}
 	})
-	eventually(t, func() bool { return r.Ready(t.Context()) == nil }, name+" is ready")
+	eventually(t, func() bool { return r.Ready(t.Context()) == nil }, name+" is not ready")
 	return r
 }
 

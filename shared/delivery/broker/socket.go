@@ -14,10 +14,10 @@ const (
 	heartbeat    = 5 * time.Second
 )
 
-// socket is a network connection that adds what the AMQP client lacks. Every write has a
-// deadline, because a broker under a memory alarm stops reading. onClose is called when the
-// socket is closed. And it can be corked: writes are buffered until uncork, so that a batch
-// of messages does not cost a packet and a wake-up of the broker for each message.
+// socket is a network connection with features that the AMQP client lacks. Every write has
+// a deadline, because a broker under a memory alarm stops reading. onClose is called when
+// the socket is closed. While the socket is corked, writes are buffered, so that a batch of
+// messages does not cost a packet and a wake-up of the broker for each message.
 type socket struct {
 	net.Conn
 	onClose func()

@@ -47,7 +47,7 @@ func TestDeletedTopologyIsDeclaredAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := brokertest.New(t)
-			one, two := consume(t, b, "one", broker.OrdersQueue), consume(t, b, "two", broker.OrdersQueue)
+			one, two := startReplica(t, b, "one", broker.OrdersQueue), startReplica(t, b, "two", broker.OrdersQueue)
 			complete := b.Topology(t)
 			ch := b.Channel(t)
 			for _, deletion := range deletions {
@@ -62,8 +62,8 @@ func TestDeletedTopologyIsDeclaredAgain(t *testing.T) {
 			eventually(t, func() bool { return one.times("good")+two.times("good") == 1 }, "the message is not handled once")
 			b.Publish(t, "order.created.v1", []byte("bad"))
 			require.Equal(t, "bad", string(b.Get(t, dead).Body))
-			b.Publish(t, "stray", []byte("stray"))
-			require.Equal(t, "stray", string(b.Get(t, broker.Unrouted).Body))
+			b.Publish(t, "unroutable", []byte("unroutable"))
+			require.Equal(t, "unroutable", string(b.Get(t, broker.Unrouted).Body))
 		})
 	}
 }
@@ -71,7 +71,7 @@ func TestDeletedTopologyIsDeclaredAgain(t *testing.T) {
 func TestQueueThatCannotBeDeclaredIsReported(t *testing.T) {
 	t.Parallel()
 	b := brokertest.New(t)
-	r := consume(t, b, "one", broker.OrdersQueue)
+	r := startReplica(t, b, "one", broker.OrdersQueue)
 	restore := b.Usurp(t, broker.OrdersQueue)
 	eventually(t, func() bool {
 		err := r.Ready(t.Context())
@@ -86,7 +86,7 @@ func TestQueueThatCannotBeDeclaredIsReported(t *testing.T) {
 func TestUnroutedMessageIsRoutedUnchanged(t *testing.T) {
 	t.Parallel()
 	b := brokertest.New(t)
-	consume(t, b, "one", broker.PaymentsQueue) // so nothing consumes orders_queue
+	startReplica(t, b, "one", broker.PaymentsQueue) // so nothing consumes orders_queue
 	at := time.Now().UTC().Truncate(time.Second)
 	sent := amqp.Publishing{
 		Headers: amqp.Table{"traceparent": "00-x", "n": int32(1)}, ContentType: "application/cloudevents+json", ContentEncoding: "utf-8",
@@ -113,13 +113,13 @@ func TestRedriveKeepsUnroutableMessagesAndRoutesOthers(t *testing.T) {
 	t.Parallel()
 	b := brokertest.New(t)
 	const n = 250
-	one := consume(t, b, "one", broker.OrdersQueue)
+	one := startReplica(t, b, "one", broker.OrdersQueue)
 	ch := b.Channel(t)
 	for i := range n {
-		require.NoError(t, ch.PublishWithContext(t.Context(), broker.Unrouted, "stray", false, false, amqp.Publishing{Body: []byte("stray")}))
+		require.NoError(t, ch.PublishWithContext(t.Context(), broker.Unrouted, "unroutable", false, false, amqp.Publishing{Body: []byte("unroutable")}))
 		require.NoError(t, ch.PublishWithContext(t.Context(), broker.Unrouted, "order.x", false, false, amqp.Publishing{Body: []byte(strconv.Itoa(i))}))
 	}
-	two, three := consume(t, b, "two", broker.OrdersQueue), consume(t, b, "three", broker.PaymentsQueue)
+	two, three := startReplica(t, b, "two", broker.OrdersQueue), startReplica(t, b, "three", broker.PaymentsQueue)
 	for i := range n {
 		body := strconv.Itoa(i)
 		eventually(t, func() bool { return one.times(body)+two.times(body) > 0 }, "not routed: "+body)
@@ -132,7 +132,7 @@ func TestRedriveKeepsUnroutableMessagesAndRoutesOthers(t *testing.T) {
 func TestInterruptedRedriveLosesNothing(t *testing.T) {
 	t.Parallel()
 	b := brokertest.New(t)
-	r := consume(t, b, "one", broker.OrdersQueue)
+	r := startReplica(t, b, "one", broker.OrdersQueue)
 	const n = 2000
 	ch := b.Channel(t)
 	for i := range n {
@@ -151,7 +151,7 @@ func TestInterruptedRedriveLosesNothing(t *testing.T) {
 func TestDeadLettersAreCounted(t *testing.T) {
 	t.Parallel()
 	b := brokertest.New(t)
-	r := consume(t, b, "one", broker.OrdersQueue)
+	r := startReplica(t, b, "one", broker.OrdersQueue)
 	require.Zero(t, gauge(t, r, "dead_letter_messages"))
 	b.Publish(t, "order.x", []byte("bad"))
 	eventually(t, func() bool { return gauge(t, r, "dead_letter_messages") == 1 }, "the gauge does not count it")

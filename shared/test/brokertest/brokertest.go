@@ -121,8 +121,8 @@ func (b *Broker) Registered(t testing.TB) {
 	})
 }
 
-// DropConnections makes the broker close the connections to the virtual host that have a
-// name starting with prefix. It returns their number.
+// DropConnections makes the broker close all connections to the virtual host with the given
+// name prefix. It returns their number.
 func (b *Broker) DropConnections(t testing.TB, prefix string) int {
 	t.Helper()
 	var all []struct {
@@ -187,7 +187,7 @@ func (b *Broker) PublishEvent(t testing.TB, id uuid.UUID, e events.Event) {
 	b.Publish(t, e.EventType(), body)
 }
 
-// Depth returns the number of messages in a queue, including those delivered but unacked.
+// Depth returns the number of ready messages in a queue, which excludes unacked deliveries.
 func (b *Broker) Depth(t testing.TB, queue string) int {
 	t.Helper()
 	ch := b.Channel(t)
