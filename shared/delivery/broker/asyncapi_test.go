@@ -183,7 +183,7 @@ func TestAsyncAPIDescribesSendersAndReceivers(t *testing.T) {
 	}
 }
 
-func TestAsyncAPIExamplesMatchTheGoldens(t *testing.T) {
+func TestAsyncAPIMessagesMatchTheGoldens(t *testing.T) {
 	t.Parallel()
 	doc := load(t)
 	trait := doc.Components.MessageTraits["cloudevent"]
