@@ -1,20 +1,21 @@
 // Package batch lets concurrent callers share one unit of work, such as a commit.
 //
-// A batch is whatever arrived while the last one was being done. There is no
-// timer: a lone caller passes at once, and a crowd shares the price.
+// A batch consists of the items that were enqueued while the previous batch was
+// running. There is no timer: a single caller never waits for others, and
+// concurrent callers share the cost.
 //
-//	callers ──► queue ──► Take what is there ──► do(items) ──► each caller its own answer
-//	                          ▲                      │
-//	                          └──── meanwhile ◄──────┘
+//	callers ──► queue ──► Take up to Max items ──► Func(items) ──► one result per caller
+//	                        ▲                           │
+//	                        └────── next batch ◄────────┘
 //
-// What each caller learns, whatever happens:
+// Result of [Batcher.Do] by case:
 //
-//	done                               its own result
-//	an item of the batch is bad        its own result: the batch is halved until the bad item is alone
-//	somebody else holds what it needs  its own result, later: it is retried, apart from the others
-//	gave up while it was waiting       ErrNotStarted: its item was taken out, nothing was done
-//	gave up while it was being done    ErrOutcomeUnknown: it may or may not be done
-//	the batch failed as a whole        the error of the batch
+//	batch succeeded                    the result of the caller's own item
+//	another item of the batch is bad   the result of the caller's own item: the batch is halved until the bad item is alone
+//	another transaction holds a lock   the result of the caller's own item, later: it is retried separately from new items
+//	caller gave up, item still queued  ErrNotStarted: the item is dropped, nothing was done
+//	caller gave up, item in flight     ErrOutcomeUnknown: the item may or may not have been processed
+//	batch failed as a whole            the error of the batch
 package batch
 
 import (
@@ -27,18 +28,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Errors of [Batcher.Do] for a caller that stopped waiting, and for calls after the end.
+// Errors that [Batcher.Do] returns when its context ends first or when the batcher has stopped.
 var (
 	ErrNotStarted     = errors.New("not started: nothing was done")
 	ErrOutcomeUnknown = errors.New("outcome unknown: it may or may not have been done")
 )
 
-// ErrPanic is wrapped by what [Guard] makes of a panic.
+// ErrPanic is wrapped by the errors that [Guard] returns for a panic.
 var ErrPanic = errors.New("panic")
 
-// Guard calls fn and turns its panic into an error, with the stack. Work that is done
-// again after a restart, such as a message or a row, must not end the process by a panic:
-// every replica would end by it, again and again.
+// Guard calls fn and converts a panic into an error that contains the stack. Use it for
+// work that survives a restart, such as a message or a row: if its panic ended the
+// process, every replica would crash on it repeatedly.
 func Guard(fn func() error) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -48,17 +49,18 @@ func Guard(fn func() error) (err error) {
 	return fn()
 }
 
-// Func does a set of items at once. It returns one result for each item, in
-// order, or an error, which means that none of them was done.
+// Func processes a set of items at once. It returns one result per item, in order.
+// An error means that no item was processed.
 type Func[I, O any] func(ctx context.Context, items []I) ([]O, error)
 
-// Result is what became of one item.
+// Result is the result of one item.
 type Result[O any] struct {
 	Value O
 	Err   error
 }
 
-// Take returns first and whatever else is in queue at this moment, at most limit in all.
+// Take returns first and the items that queue holds at this moment, at most limit in total.
+// It does not block.
 func Take[T any](first T, queue <-chan T, limit int) []T {
 	items := append(make([]T, 0, min(limit, 1+len(queue))), first)
 	for len(items) < limit {
@@ -85,35 +87,46 @@ type Faults struct {
 	Permanent func(error) bool
 }
 
-// Isolate does all items at once. When that fails with an error that may concern one
-// item, it does each half alone, and so on, so that a bad item fails without its
-// neighbors. Items are yielded, with their index, as soon as their result is known.
+// Isolate processes all items with one call of do. If the call fails with an error that may
+// concern a single item, Isolate processes each half separately, and so on, so that a bad
+// item fails without its neighbors. It yields the index and the result of each item, in
+// order, as soon as the result is known. whole is [Faults].Whole.
 //
-// Only the first attempt may wait for locks (see [MayWait]): in a set that has failed
-// before, one that is held by somebody else must not delay the neighbors again.
+// Only the first call may wait for locks (see [MayWait]): once a set has failed, a lock that
+// another transaction holds must not delay the neighbors a second time.
 func Isolate[I, O any](ctx context.Context, items []I, do Func[I, O], whole func(error) bool) iter.Seq2[int, Result[O]] {
+	type span struct{ from, to int }
 	return func(yield func(int, Result[O]) bool) {
-		isolate(ctx, 0, items, do, whole, yield)
-	}
-}
-
-// isolate does items, whose first has the index at, and reports whether to go on.
-func isolate[I, O any](ctx context.Context, at int, items []I, do Func[I, O], whole func(error) bool, yield func(int, Result[O]) bool) bool {
-	values, err := recovered(ctx, items, do)
-	if err != nil && len(items) > 1 && !whole(err) {
-		ctx, half := WithoutWaiting(ctx), len(items)/2
-		return isolate(ctx, at, items[:half], do, whole, yield) && isolate(ctx, at+half, items[half:], do, whole, yield)
-	}
-	for i := range items {
-		r := Result[O]{Err: err}
-		if err == nil {
-			r.Value = values[i]
+		callCtx, retryCtx := ctx, WithoutWaiting(ctx)
+		for pending := []span{{0, len(items)}}; len(pending) > 0; {
+			s := pending[len(pending)-1]
+			pending = pending[:len(pending)-1]
+			n := s.to - s.from
+			var values []O
+			err := Guard(func() (err error) {
+				values, err = do(callCtx, items[s.from:s.to])
+				return err
+			})
+			if err == nil && len(values) != n {
+				err = fmt.Errorf("batch: %d results for %d items", len(values), n)
+			}
+			if err != nil && n > 1 && !whole(err) {
+				callCtx = retryCtx
+				middle := s.from + n/2
+				pending = append(pending, span{middle, s.to}, span{s.from, middle}) // the first half is on top
+				continue
+			}
+			for i := range n {
+				r := Result[O]{Err: err}
+				if err == nil {
+					r.Value = values[i]
+				}
+				if !yield(s.from+i, r) {
+					return
+				}
+			}
 		}
-		if !yield(at+i, r) {
-			return false
-		}
 	}
-	return true
 }
 
 type waitKey struct{}
@@ -123,26 +136,15 @@ func WithoutWaiting(ctx context.Context) context.Context {
 	return context.WithValue(ctx, waitKey{}, false)
 }
 
-// MayWait reports whether a [Func] may wait for a lock that somebody else holds. If not,
-// it must fail at once with an error that is [Faults].Busy.
+// MayWait reports whether a [Func] may wait for a lock that another transaction holds. If
+// it is false, the Func must fail at once with an error that [Faults].Busy accepts.
 func MayWait(ctx context.Context) bool { return ctx.Value(waitKey{}) == nil }
 
-func recovered[I, O any](ctx context.Context, items []I, do Func[I, O]) (values []O, err error) {
-	err = Guard(func() error {
-		values, err = do(ctx, items)
-		return err
-	})
-	if err == nil && len(values) != len(items) {
-		err = fmt.Errorf("batch: %d results for %d items", len(values), len(items))
-	}
-	return values, err
-}
-
-// NewSizes is a histogram for batch sizes, registered under the name of what is batched.
+// NewSizes registers and returns a histogram of batch sizes. The label batch is name.
 func NewSizes(reg prometheus.Registerer, name string) prometheus.Observer {
 	h := prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name:        "batch_size",
-		Help:        "How many items shared one commit.",
+		Help:        "Number of items in one batch.",
 		ConstLabels: prometheus.Labels{"batch": name},
 		Buckets:     prometheus.ExponentialBuckets(1, 2, 10),
 	})

@@ -18,7 +18,7 @@ import (
 
 var (
 	errBad  = errors.New("bad item")
-	errBusy = errors.New("locked by somebody else")
+	errBusy = errors.New("locked by another transaction")
 	errDown = errors.New("database down")
 )
 
@@ -28,79 +28,79 @@ func faults() batch.Faults {
 
 func isDown(err error) bool { return errors.Is(err, errDown) }
 
-// ledger does items and remembers which were done, as a store would: a batch is
-// done as a whole or not at all.
-type ledger struct {
-	takes time.Duration
-	fail  func(items []int) error
+// fakeStore processes items and records them, like a store: a batch succeeds as a whole
+// or not at all.
+type fakeStore struct {
+	duration time.Duration // of one batch
+	fail     func(items []int) error
 
 	mu      sync.Mutex
 	done    map[int]int
 	batches [][]int
 }
 
-func (l *ledger) do(_ context.Context, items []int) ([]string, error) {
-	<-time.After(l.takes) // in a bubble: its clock, not ours
-	if l.fail != nil {
-		if err := l.fail(items); err != nil {
+func (s *fakeStore) do(_ context.Context, items []int) ([]string, error) {
+	<-time.After(s.duration) // fake time in a synctest bubble
+	if s.fail != nil {
+		if err := s.fail(items); err != nil {
 			return nil, err
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.batches = append(l.batches, items)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.batches = append(s.batches, items)
 	results := make([]string, len(items))
 	for i, item := range items {
-		if l.done == nil {
-			l.done = map[int]int{}
+		if s.done == nil {
+			s.done = map[int]int{}
 		}
-		l.done[item]++
-		results[i] = fmt.Sprint("did ", item)
+		s.done[item]++
+		results[i] = fmt.Sprint("done ", item)
 	}
 	return results, nil
 }
 
-// run runs a batcher over l inside a bubble until end is called.
-func run(l *ledger, limit int) (b *batch.Batcher[int, string], end func()) {
-	return runFunc(l.do, limit)
+// run runs a batcher on s in a synctest bubble until stop is called.
+func run(s *fakeStore, limit int) (b *batch.Batcher[int, string], stop func()) {
+	return runFunc(s.do, limit)
 }
 
-func runFunc(do batch.Func[int, string], limit int) (b *batch.Batcher[int, string], end func()) {
+func runFunc(do batch.Func[int, string], limit int) (b *batch.Batcher[int, string], stop func()) {
 	b = batch.New(batch.Options[int, string]{
 		Do: do, Faults: faults(),
 		Max: limit, Timeout: time.Hour, Sizes: prometheus.ObserverFunc(func(float64) {}),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
+	stopped := make(chan struct{})
 	go func() {
-		defer close(ended)
-		_ = b.Run(ctx) // it returns nil
+		defer close(stopped)
+		_ = b.Run(ctx) // always nil
 	}()
 	return b, func() {
 		cancel()
-		<-ended
+		<-stopped
 	}
 }
 
-func TestLoneCallerWaitsForNobody(t *testing.T) {
+func TestSingleCallerDoesNotWaitForOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b, end := run(&ledger{takes: time.Millisecond}, 10)
-		defer end()
-		began := time.Now()
+		b, stop := run(&fakeStore{duration: time.Millisecond}, 10)
+		defer stop()
+		start := time.Now()
 		got, err := b.Do(t.Context(), 7)
 		require.NoError(t, err)
-		require.Equal(t, "did 7", got)
-		require.Equal(t, time.Millisecond, time.Since(began))
+		require.Equal(t, "done 7", got)
+		require.Equal(t, time.Millisecond, time.Since(start))
 	})
 }
 
-func TestCallersThatArriveMeanwhileShareTheNextBatch(t *testing.T) {
+func TestCallsDuringABatchShareTheNextOne(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := &ledger{takes: time.Second}
-		b, end := run(l, 8)
-		defer end()
+		s := &fakeStore{duration: time.Second}
+		b, stop := run(s, 8)
+		defer stop()
 		var got [20]string
 		var g errgroup.Group
 		for i := range got {
@@ -112,10 +112,10 @@ func TestCallersThatArriveMeanwhileShareTheNextBatch(t *testing.T) {
 		}
 		require.NoError(t, g.Wait())
 		for i := range got {
-			require.Equal(t, fmt.Sprint("did ", i), got[i])
+			require.Equal(t, fmt.Sprint("done ", i), got[i])
 		}
 		var sizes []int
-		for _, items := range l.batches {
+		for _, items := range s.batches {
 			sizes = append(sizes, len(items))
 		}
 		require.Equal(t, []int{1, 8, 8, 3}, sizes)
@@ -124,7 +124,7 @@ func TestCallersThatArriveMeanwhileShareTheNextBatch(t *testing.T) {
 
 func TestBadItemFailsAlone(t *testing.T) {
 	t.Parallel()
-	for name, fault := range map[string]func([]int) error{
+	for name, fail := range map[string]func([]int) error{
 		"error": func(items []int) error {
 			for _, i := range items {
 				if i == 3 {
@@ -144,16 +144,16 @@ func TestBadItemFailsAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := &ledger{fail: fault}
-			for i, r := range batch.Isolate(t.Context(), []int{0, 1, 2, 3, 4}, l.do, isDown) {
+			s := &fakeStore{fail: fail}
+			for i, r := range batch.Isolate(t.Context(), []int{0, 1, 2, 3, 4}, s.do, isDown) {
 				if i == 3 {
 					require.Error(t, r.Err)
 					require.True(t, errors.Is(r.Err, errBad) || errors.Is(r.Err, batch.ErrPanic))
 					continue
 				}
 				require.NoError(t, r.Err)
-				require.Equal(t, fmt.Sprint("did ", i), r.Value)
-				require.Equal(t, 1, l.done[i])
+				require.Equal(t, fmt.Sprint("done ", i), r.Value)
+				require.Equal(t, 1, s.done[i])
 			}
 		})
 	}
@@ -168,42 +168,42 @@ func TestBatchErrorReachesEveryCaller(t *testing.T) {
 	}, isDown) {
 		require.ErrorIs(t, r.Err, errDown)
 	}
-	require.Equal(t, 1, calls, "it is no item's fault: not done in parts")
+	require.Equal(t, 1, calls, "the batch must not be split")
 }
 
-func TestCallerThatGivesUpLearnsWhatIsKnown(t *testing.T) {
+func TestGivingUpReportsWhetherTheItemWasStarted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := &ledger{takes: time.Second}
-		b, end := run(l, 10)
-		ask := func(item int) <-chan error {
-			answer := make(chan error, 1)
+		s := &fakeStore{duration: time.Second}
+		b, stop := run(s, 10)
+		do := func(item int) <-chan error {
+			result := make(chan error, 1)
 			go func() {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 				defer cancel()
 				_, err := b.Do(ctx, item)
-				answer <- err
+				result <- err
 			}()
 			synctest.Wait()
-			return answer
+			return result
 		}
-		taken := ask(1)  // at once, and given up in the middle
-		queued := ask(2) // given up while 1 is being done
-		for answer, want := range map[<-chan error]error{taken: batch.ErrOutcomeUnknown, queued: batch.ErrNotStarted} {
-			err := <-answer
+		inFlight := do(1) // its batch starts at once
+		queued := do(2)   // while item 1 is in flight
+		for result, want := range map[<-chan error]error{inFlight: batch.ErrOutcomeUnknown, queued: batch.ErrNotStarted} {
+			err := <-result
 			require.ErrorIs(t, err, want)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 		}
-		end()
-		require.Equal(t, map[int]int{1: 1}, l.done)
+		stop()
+		require.Equal(t, map[int]int{1: 1}, s.done)
 	})
 }
 
-func TestEndDoesWhatIsQueuedAndRefusesTheRest(t *testing.T) {
+func TestStopProcessesQueuedItemsAndRejectsNewOnes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := &ledger{takes: time.Second}
-		b, end := run(l, 2)
+		s := &fakeStore{duration: time.Second}
+		b, stop := run(s, 2)
 		var g errgroup.Group
 		for i := range 3 {
 			g.Go(func() error {
@@ -212,16 +212,16 @@ func TestEndDoesWhatIsQueuedAndRefusesTheRest(t *testing.T) {
 			})
 			synctest.Wait()
 		}
-		end()
+		stop()
 		require.NoError(t, g.Wait())
-		require.Len(t, l.done, 3)
+		require.Len(t, s.done, 3)
 		_, err := b.Do(t.Context(), 9)
 		require.ErrorIs(t, err, batch.ErrNotStarted)
 	})
 }
 
-// BenchmarkSharedCommit: what 64 callers gain from sharing a commit of 1 ms, as a ratio
-// to one after the other in the same run.
+// BenchmarkSharedCommit reports the throughput of 64 callers that share commits of 1 ms,
+// as a ratio to the throughput of a single caller in the same run.
 func BenchmarkSharedCommit(b *testing.B) {
 	rate := func(callers int) float64 {
 		batcher := batch.New(batch.Options[int, string]{
@@ -233,13 +233,13 @@ func BenchmarkSharedCommit(b *testing.B) {
 		})
 		ctx, cancel := context.WithCancel(b.Context())
 		defer cancel()
-		go func() { _ = batcher.Run(ctx) }() // it returns nil
-		const each = 50
-		began := time.Now()
+		go func() { _ = batcher.Run(ctx) }() // always nil
+		const callsEach = 50
+		start := time.Now()
 		var g errgroup.Group
 		for range callers {
 			g.Go(func() error {
-				for i := range each {
+				for i := range callsEach {
 					if _, err := batcher.Do(ctx, i); err != nil {
 						return err
 					}
@@ -248,7 +248,7 @@ func BenchmarkSharedCommit(b *testing.B) {
 			})
 		}
 		require.NoError(b, g.Wait())
-		return float64(callers*each) / time.Since(began).Seconds()
+		return float64(callers*callsEach) / time.Since(start).Seconds()
 	}
 	for b.Loop() {
 		b.ReportMetric(rate(64)/rate(1), "ratio")

@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	// retryEvery is the pause between two attempts at what was busy.
-	retryEvery = 50 * time.Millisecond
-	// retryMax bounds one such attempt, in items: a set of n busy items costs up to 2n
-	// failing transactions, and fresh items wait meanwhile.
+	// retryInterval is the pause between two attempts to process busy items.
+	retryInterval = 50 * time.Millisecond
+	// retryMax is the maximum number of busy items in one attempt. An attempt with n busy
+	// items costs up to 2n failing transactions, and new items wait until it ends.
 	retryMax = 16
-	// grace is how long a caller that gives up waits for an attempt that is under way.
+	// grace is how long [Batcher.Do] waits for an item that is in flight when ctx ends.
 	grace = 250 * time.Millisecond
 )
 
@@ -28,17 +28,17 @@ type Batcher[I, O any] struct {
 	queue   chan *call[I, O]
 	stopped chan struct{}
 
-	// Used by Run alone: the calls whose item was busy, oldest first, and when to retry them.
+	// Owned by Run: the calls with a busy item, oldest first, and the time of their next retry.
 	busy    []*call[I, O]
 	retryAt time.Time
 }
 
-// Options of a [Batcher]; all are required.
+// Options configures a [Batcher]. All fields are required.
 type Options[I, O any] struct {
 	Do     Func[I, O]
 	Faults Faults
-	Max    int // items in one batch
-	// Timeout bounds one batch, including the repetition of its parts.
+	Max    int // maximum number of items in one batch
+	// Timeout bounds one batch, including the separate processing of its parts (see [Isolate]).
 	Timeout time.Duration
 	Sizes   prometheus.Observer // observes the size of each batch
 }
@@ -46,66 +46,70 @@ type Options[I, O any] struct {
 type call[I, O any] struct {
 	item  I
 	state atomic.Int32
-	done  chan Result[O]
+	done  chan Result[O] // buffered, so that Run never blocks on it
 }
 
-// The states of a call. Whoever moves it out of waiting decides what its caller learns.
+// The states of a call. Run moves a call between queued and inFlight; Do moves it to
+// abandoned, which is final.
 const (
-	waiting   int32 = iota // nothing was done
-	taken                  // it is being done
-	abandoned              // its caller gave up while it was waiting
-	left                   // its caller gave up while it was being done
+	queued    int32 = iota // nothing was done
+	inFlight               // the item is part of a batch that is running
+	abandoned              // the caller gave up
 )
 
-// New makes a batcher; it does nothing until Run is called.
+var errStopped = errors.New("shutting down")
+
+// New returns a batcher. It processes nothing until Run is called.
 func New[I, O any](opts Options[I, O]) *Batcher[I, O] {
 	return &Batcher[I, O]{opts: opts, queue: make(chan *call[I, O], opts.Max), stopped: make(chan struct{})}
 }
 
-// Do has item done in the next batch and waits for its result. An item that is busy is
-// retried until ctx ends. When ctx ends first, the error wraps ErrNotStarted or
-// ErrOutcomeUnknown and the cause.
+// Do enqueues item for the next batch and waits for its result. A busy item is retried
+// until ctx ends. If ctx ends first, the error wraps ErrNotStarted or ErrOutcomeUnknown,
+// and the cause of ctx.
 func (b *Batcher[I, O]) Do(ctx context.Context, item I) (O, error) {
 	c := &call[I, O]{item: item, done: make(chan Result[O], 1)}
-	cause := func() error { return context.Cause(ctx) }
+	var cause error
 	select {
 	case b.queue <- c:
 		select {
 		case r := <-c.done:
 			return r.Value, r.Err
 		case <-ctx.Done():
+			cause = context.Cause(ctx)
 		case <-b.stopped:
-			cause = func() error { return errors.New("shutting down") }
+			cause = errStopped
 		}
 	case <-ctx.Done():
+		cause = context.Cause(ctx)
 	case <-b.stopped:
-		cause = func() error { return errors.New("shutting down") }
+		cause = errStopped
 	}
-	var none O
-	if c.state.CompareAndSwap(waiting, abandoned) {
-		return none, fmt.Errorf("%w: %w", ErrNotStarted, cause())
+	var zero O
+	if c.state.Swap(abandoned) == queued {
+		return zero, fmt.Errorf("%w: %w", ErrNotStarted, cause)
 	}
-	// It is being done: a moment later more is known, most of the time.
-	c.state.CompareAndSwap(taken, left)
-	moment := time.NewTimer(grace)
-	defer moment.Stop()
+	// The item is in flight: most attempts end within the grace period, with a known outcome.
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
 	select {
 	case r := <-c.done:
 		return r.Value, r.Err
-	case <-moment.C:
-		return none, fmt.Errorf("%w: %w", ErrOutcomeUnknown, cause())
+	case <-timer.C:
+		return zero, fmt.Errorf("%w: %w", ErrOutcomeUnknown, cause)
 	}
 }
 
-// Run does batch after batch until ctx is done, then does what is still queued
-// and returns. A batch is never cut off by ctx, only by its own timeout.
+// Run processes batches until ctx is done. It then processes the items that are still
+// queued and returns nil; busy items are not retried any more. The end of ctx does not
+// interrupt a batch; only Options.Timeout does.
 func (b *Batcher[I, O]) Run(ctx context.Context) error {
 	defer close(b.stopped)
 	for {
 		var retry <-chan time.Time
 		if len(b.busy) > 0 {
 			wait := time.Until(b.retryAt)
-			if wait <= 0 { // not left to the select, which a full queue could win forever
+			if wait <= 0 { // checked here because in the select a full queue could always win
 				b.retry(ctx)
 				continue
 			}
@@ -113,68 +117,68 @@ func (b *Batcher[I, O]) Run(ctx context.Context) error {
 		}
 		select {
 		case first := <-b.queue:
-			b.do(ctx, Take(first, b.queue, b.opts.Max))
+			b.process(ctx, Take(first, b.queue, b.opts.Max))
 		case <-retry:
 		case <-ctx.Done():
 			for {
 				select {
 				case first := <-b.queue:
-					b.do(ctx, Take(first, b.queue, b.opts.Max))
+					b.process(ctx, Take(first, b.queue, b.opts.Max))
 				default:
-					return nil // what is busy was not done: its callers learn that
+					return nil // the callers of busy items get ErrNotStarted
 				}
 			}
 		}
 	}
 }
 
-// retry makes another attempt at what was busy, apart from fresh items and without
-// waiting for locks, so that it delays them as little as possible.
+// retry makes another attempt to process the oldest busy items. It keeps them apart from
+// new items and does not wait for locks, so that it delays new items as little as possible.
 func (b *Batcher[I, O]) retry(ctx context.Context) {
 	n := min(len(b.busy), retryMax)
 	calls := slices.Clone(b.busy[:n])
 	b.busy = slices.Delete(b.busy, 0, n)
 	b.retryAt = time.Now()
-	if !b.do(WithoutWaiting(ctx), calls) {
-		b.retryAt = b.retryAt.Add(retryEvery)
+	if b.process(WithoutWaiting(ctx), calls) {
+		b.retryAt = b.retryAt.Add(retryInterval)
 	}
 }
 
-// do does calls as one batch and reports whether none of them was busy.
-func (b *Batcher[I, O]) do(ctx context.Context, calls []*call[I, O]) (all bool) {
+// process runs calls as one batch, except those that were abandoned. It delivers the
+// results, schedules a retry for busy items, and reports whether there were any.
+func (b *Batcher[I, O]) process(ctx context.Context, calls []*call[I, O]) (anyBusy bool) {
 	items := make([]I, 0, len(calls))
-	kept := calls[:0]
+	started := calls[:0]
 	for _, c := range calls {
-		if c.state.CompareAndSwap(waiting, taken) {
-			kept, items = append(kept, c), append(items, c.item)
+		if c.state.CompareAndSwap(queued, inFlight) {
+			started, items = append(started, c), append(items, c.item)
 		}
 	}
 	if len(items) == 0 {
-		return true
+		return false
 	}
 	b.opts.Sizes.Observe(float64(len(items)))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.opts.Timeout)
 	defer cancel()
-	all = true
 	for i, r := range Isolate(ctx, items, b.opts.Do, b.opts.Faults.Whole) {
 		if r.Err != nil && b.opts.Faults.Busy(r.Err) {
-			all = false
-			b.later(kept[i], r.Err)
+			anyBusy = true
+			b.requeue(started[i], r.Err)
 			continue
 		}
-		kept[i].done <- r
+		started[i].done <- r
 	}
-	return all
+	return anyBusy
 }
 
-// later keeps a call for a retry, unless its caller has left.
-func (b *Batcher[I, O]) later(c *call[I, O], busy error) {
-	if !c.state.CompareAndSwap(taken, waiting) {
+// requeue keeps a call with a busy item for a retry, unless its caller gave up.
+func (b *Batcher[I, O]) requeue(c *call[I, O], busy error) {
+	if !c.state.CompareAndSwap(inFlight, queued) {
 		c.done <- Result[O]{Err: fmt.Errorf("%w: %w", ErrNotStarted, busy)}
 		return
 	}
 	if len(b.busy) == 0 {
-		b.retryAt = time.Now().Add(retryEvery)
+		b.retryAt = time.Now().Add(retryInterval)
 	}
 	b.busy = append(b.busy, c)
 }
