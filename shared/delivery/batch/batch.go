@@ -97,11 +97,13 @@ type Faults struct {
 func Isolate[I, O any](ctx context.Context, items []I, do Func[I, O], whole func(error) bool) iter.Seq2[int, Result[O]] {
 	type span struct{ from, to int }
 	return func(yield func(int, Result[O]) bool) {
-		callCtx, retryCtx := ctx, WithoutWaiting(ctx)
 		for pending := []span{{0, len(items)}}; len(pending) > 0; {
 			s := pending[len(pending)-1]
 			pending = pending[:len(pending)-1]
-			n := s.to - s.from
+			n, callCtx := s.to-s.from, ctx
+			if n < len(items) {
+				callCtx = WithoutWaiting(ctx)
+			}
 			var values []O
 			err := Guard(func() (err error) {
 				values, err = do(callCtx, items[s.from:s.to])
@@ -111,7 +113,6 @@ func Isolate[I, O any](ctx context.Context, items []I, do Func[I, O], whole func
 				err = fmt.Errorf("batch: %d results for %d items", len(values), n)
 			}
 			if err != nil && n > 1 && !whole(err) {
-				callCtx = retryCtx
 				middle := s.from + n/2
 				pending = append(pending, span{middle, s.to}, span{s.from, middle}) // the first half is on top
 				continue
