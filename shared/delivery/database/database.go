@@ -1,14 +1,14 @@
-// Package database opens a service's own part of PostgreSQL: its pool, its
-// migrations, its transactions, and what its errors mean.
+// Package database provides a service's access to PostgreSQL: connection pool,
+// migrations, transactions, and the classification of errors.
 //
-// What a fault of the database does:
+// Errors by fault:
 //
-//	down, starting, full, out of connections    IsUnavailable: nothing was done, another attempt may succeed
-//	read-only (a failover, a maintenance)       the same; its connections are closed, so that none outlives that state
-//	a row or table that somebody else locks     IsBusy within 100 ms: that item is retried, its neighbors commit
-//	a value or constraint violated              IsData: another attempt fails the same way
-//	the connection lost during a commit         ErrCommit: it may or may not have happened
-//	a schema other than the program expects     IsSchema: no item has caused it
+//	down, starting, full, out of connections    IsUnavailable: nothing was done, a retry may succeed
+//	read-only (failover, maintenance)           IsUnavailable; the connections are closed, because they would stay read-only
+//	row or table locked by another transaction  IsBusy within 100 ms: the item is retried, its neighbors commit
+//	invalid value, constraint violated          IsData: a retry fails the same way
+//	connection lost during a commit             ErrCommit: the transaction may or may not have committed
+//	schema not as the program expects           IsSchema: not caused by an item, every item fails
 package database
 
 import (
@@ -33,52 +33,52 @@ import (
 	"gozon/shared/delivery/batch"
 )
 
-// Conn is what runs SQL: a pool or a transaction, of database/sql or of gorm.
+// Conn executes SQL. Pools and transactions implement it, those of database/sql and of gorm.
 type Conn interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// Config is read from the environment; embed it in a service's configuration.
+// Config holds the settings from the environment. Embed it in a service's configuration.
 type Config struct {
-	URL      string `env:"DATABASE_URL,notEmpty" usage:"postgres://role:password@host:5432/database; of several hosts (host1:5432,host2:5432) the writable one is used"`
+	URL      string `env:"DATABASE_URL,notEmpty" usage:"postgres://role:password@host:5432/database; if several hosts are given (host1:5432,host2:5432), the writable one is used"`
 	MaxConns int    `env:"DATABASE_MAX_CONNS" envDefault:"10" usage:"size of the connection pool"`
 }
 
-// Validate reports a URL or a size that cannot work, without showing the password.
+// Validate reports an invalid URL or pool size. The error does not contain the password.
 func (c Config) Validate() error {
 	if _, err := pgx.ParseConfig(c.URL); err != nil {
 		return errors.New("DATABASE_URL is not a PostgreSQL connection URL")
 	}
 	if c.MaxConns < 4 {
-		return fmt.Errorf("DATABASE_MAX_CONNS is %d: a service needs at least 4", c.MaxConns)
+		return fmt.Errorf("DATABASE_MAX_CONNS is %d, want at least 4", c.MaxConns)
 	}
 	return nil
 }
 
-// connConfig is how every connection of a service is made.
+// connConfig returns the configuration of every connection of a service.
 func (c Config) connConfig() (*pgx.ConnConfig, error) {
 	cfg, err := pgx.ParseConfig(c.URL)
 	if err != nil {
 		return nil, errors.New("database: DATABASE_URL is not a PostgreSQL connection URL")
 	}
 	cfg.ConnectTimeout = 3 * time.Second
-	// A host that vanishes without closing its connections is noticed within half a minute.
+	// Detect a host that disappears without closing its connections within 30 seconds.
 	cfg.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3,
 	}}).DialContext
 	if cfg.ValidateConnect == nil && !strings.Contains(c.URL, "target_session_attrs") {
-		// A standby, or a server that is read-only for now, is as good as one that is down.
+		// Treat a standby or a server that is temporarily read-only as down.
 		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
-	keep := cfg.OnPgError
+	onPgError := cfg.OnPgError
 	cfg.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
-		return !unusable(err.Code) && keep(conn, err)
+		return !isReadOnly(err.Code) && onPgError(conn, err)
 	}
 	return cfg, nil
 }
 
-// Connect makes a connection of its own, beside the pool.
+// Connect opens a single connection that does not belong to a pool.
 func Connect(ctx context.Context, c Config) (*pgx.Conn, error) {
 	cfg, err := c.connConfig()
 	if err != nil {
@@ -91,15 +91,15 @@ func Connect(ctx context.Context, c Config) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// Open makes a pool. It does not connect yet: a database that is down shows at
-// the first query.
+// Open returns a pool and a gorm handle on it. It does not connect: if the database is
+// down, the first query fails.
 func Open(c Config) (*sql.DB, *gorm.DB, error) {
 	cfg, err := c.connConfig()
 	if err != nil {
 		return nil, nil, err
 	}
-	// No statement and no lock may outlive the caller that gave up on it, even
-	// when this process is cut off without a goodbye.
+	// Bound statements and locks on the server, so that they end even if this process
+	// disappears without closing its connections.
 	for name, value := range map[string]string{
 		"statement_timeout": "15s", "lock_timeout": "10s", "idle_in_transaction_session_timeout": "30s",
 	} {
@@ -111,10 +111,10 @@ func Open(c Config) (*sql.DB, *gorm.DB, error) {
 	pool.SetMaxOpenConns(c.MaxConns)
 	pool.SetMaxIdleConns(c.MaxConns)
 	db, err := gorm.Open(postgres.New(postgres.Config{Conn: pool}), &gorm.Config{
-		SkipDefaultTransaction: true, // every write says its own transaction
+		SkipDefaultTransaction: true, // writes begin their transactions explicitly
 		DisableAutomaticPing:   true,
-		QueryFields:            true,           // never SELECT *: its cached plans fail once a column is added
-		Logger:                 logger.Discard, // errors are returned, and logged once where they end
+		QueryFields:            true,           // no SELECT *: its cached plans fail after a column is added
+		Logger:                 logger.Discard, // errors are returned and logged once, by the caller that handles them
 		NowFunc:                func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) },
 	})
 	if err != nil {
@@ -123,8 +123,8 @@ func Open(c Config) (*sql.DB, *gorm.DB, error) {
 	return pool, db, nil
 }
 
-// Ready is nil when the pool reaches a server that can be written to. A connection to
-// one that cannot is closed: it would stay read-only after the server no longer is.
+// Ready returns nil if the pool reaches a writable server. It closes a connection to a
+// read-only server: its session would stay read-only after the server becomes writable.
 func Ready(ctx context.Context, pool *sql.DB) error {
 	conn, err := pool.Conn(ctx)
 	if err != nil {
@@ -136,23 +136,23 @@ func Ready(ctx context.Context, pool *sql.DB) error {
 		return err
 	}
 	if readOnly == "on" {
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // closes it
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // removes conn from the pool
 		return errors.New("the server is read-only")
 	}
 	return nil
 }
 
-// How long a statement of a transaction waits for a lock. The shop's own transactions hold
-// locks for milliseconds. Whoever holds one for longer, such as an operator in psql, must
-// not stall a whole set (see [batch.Isolate]).
+// The lock timeouts of a transaction. The shop's own transactions hold locks for
+// milliseconds. A transaction that holds a lock for longer, such as one that an operator
+// left open in psql, must not delay a whole set (see [batch.Isolate]).
 const (
 	lockTimeout    = "SET LOCAL lock_timeout = '100ms'"
-	lockTimeoutMin = "SET LOCAL lock_timeout = '1ms'" // PostgreSQL's minimum; 0 disables the timeout
+	lockTimeoutMin = "SET LOCAL lock_timeout = '1ms'" // the minimum in PostgreSQL; 0 disables the timeout
 )
 
-// Begin starts a transaction in which a statement that waits too long for a lock fails
-// with an error that [IsBusy]: after 100 ms, or at once where [batch.MayWait] is false.
-// The caller defers Rollback.
+// Begin starts a transaction. A statement that waits for a lock fails after 100 ms with an
+// error for which [IsBusy] is true, or after 1 ms if [batch.MayWait] is false. The caller
+// defers Rollback.
 func Begin(ctx context.Context, pool *sql.DB) (*sql.Tx, error) {
 	tx, err := pool.BeginTx(ctx, nil)
 	if err != nil {
@@ -168,7 +168,7 @@ func Begin(ctx context.Context, pool *sql.DB) (*sql.Tx, error) {
 	return tx, nil
 }
 
-// Commit commits tx. Its error wraps [ErrCommit] unless the server reported a rollback.
+// Commit commits tx. The error wraps [ErrCommit] unless the server reported a rollback.
 func Commit(tx *sql.Tx) error {
 	err := tx.Commit()
 	if err != nil && !rolledBack(err) {
@@ -177,7 +177,7 @@ func Commit(tx *sql.Tx) error {
 	return err
 }
 
-// RegisterMetrics registers the metrics of a pool.
+// RegisterMetrics registers the metrics of pool with the label db_name set to name.
 func RegisterMetrics(reg prometheus.Registerer, pool *sql.DB, name string) {
 	reg.MustRegister(collectors.NewDBStatsCollector(pool, name))
 }

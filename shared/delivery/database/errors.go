@@ -14,12 +14,13 @@ import (
 	"gozon/shared/delivery/batch"
 )
 
-// ErrCommit is wrapped by an error of [InTx] that came from the commit itself:
-// the transaction may or may not have happened.
+// ErrCommit is wrapped by an error of [Commit] with an unknown outcome: the transaction
+// may or may not have committed.
 var ErrCommit = errors.New("commit failed, outcome unknown")
 
-// rolledBack reports whether an error of a commit leaves no doubt: the server answered
-// with an ERROR, which aborts the transaction. FATAL may also follow a commit.
+// rolledBack reports whether an error of a commit proves that the transaction was rolled
+// back: the server answered with severity ERROR, which aborts the transaction. FATAL
+// proves nothing, because it may also follow a successful commit.
 func rolledBack(err error) bool {
 	if errors.Is(err, pgx.ErrTxCommitRollback) {
 		return true
@@ -37,32 +38,31 @@ func Faults() batch.Faults {
 	}
 }
 
-// IsUnavailable reports whether err says that the database could not be reached,
-// is not ready, is read-only, or did not answer in time. Another attempt may succeed.
+// IsUnavailable reports whether the database could not be reached, is not ready, is
+// read-only, or did not answer in time. A retry may succeed.
 func IsUnavailable(err error) bool {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		return true // whatever the server had against it: a password is being changed, say
+		return true // for any reason: a wrong password may be a password change in progress
 	}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return unavailable(pg.Code)
 	}
-	_, network := errors.AsType[net.Error](err) // also the deadlines of pgconn
+	_, network := errors.AsType[net.Error](err) // includes the timeouts of pgconn
 	return network || pgconn.SafeToRetry(err) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrBadConn) ||
 		errors.Is(err, sql.ErrConnDone) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// IsBusy reports whether err says that somebody else held a lock for too long, or was
-// preferred in a deadlock: nothing was done, another attempt may succeed.
+// IsBusy reports whether a lock was not available in time or the transaction was rolled
+// back in favor of another one, such as in a deadlock. Nothing was done; a retry may succeed.
 func IsBusy(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (pg.Code == "55P03" || pg.Code[:2] == "40") // lock_not_available, transaction rollback
+	return ok && (pg.Code == "55P03" || pg.Code[:2] == "40") // lock_not_available; class 40 is transaction rollback
 }
 
-// IsData reports whether err is the database's refusal of what was said: a value
-// that does not fit (class 22) or breaks a constraint (class 23). Another attempt fails
-// the same way. A unique violation is left out: it means that somebody else was
-// faster, and the next attempt sees what they wrote.
+// IsData reports whether PostgreSQL rejected the data (class 22, data exception, or 23,
+// constraint violation), so a retry cannot help. A unique violation does not count: another
+// transaction inserted the key first, and a retry sees its row.
 func IsData(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || pg.Code == "23505" {
@@ -71,26 +71,25 @@ func IsData(err error) bool {
 	return pg.Code[:2] == "22" || pg.Code[:2] == "23"
 }
 
-// IsSchema reports whether err says that the database is not as the program expects it: a
-// table, a column or a privilege is missing. No item has caused that, and each would fail.
+// IsSchema reports whether the schema is not as the program expects: a table, a column or a
+// privilege is missing. The error is not caused by an item, and every item fails with it.
 func IsSchema(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (pg.Code[:2] == "42" || pg.Code[:2] == "3F")
 }
 
-// unavailable codes are of a server that is starting, stopping, full or read-only, or
-// that has ended the session (PostgreSQL manual, appendix A).
+// unavailable reports whether code comes from a server that is starting, stopping, full or
+// read-only, or that has ended the session (PostgreSQL manual, appendix A).
 func unavailable(code string) bool {
 	switch code[:2] {
 	case "08", "53", "57", "58":
 		return true
 	case "55":
-		return code != "55P03" // a lock is a matter of one item
+		return code != "55P03" // lock_not_available concerns one item: see IsBusy
 	}
-	return unusable(code) || code == "25P03" || code == "25P04"
+	return isReadOnly(code) || code == "25P03" || code == "25P04"
 }
 
-// unusable codes say that a connection cannot do its work and will not be able to, although
-// the server keeps it: 25006 is a session that is read-only, which it stays after the
-// server is writable again.
-func unusable(code string) bool { return code == "25006" }
+// isReadOnly reports whether code is 25006, read_only_sql_transaction. The session stays
+// read-only after the server becomes writable, so its connection must be closed.
+func isReadOnly(code string) bool { return code == "25006" }

@@ -20,44 +20,44 @@ import (
 const (
 	migrateRetryFirst = 500 * time.Millisecond
 	migrateRetryMax   = 5 * time.Second
-	// migrateSaysEvery is how often a migration that is still running is logged.
-	migrateSaysEvery = 10 * time.Second
+	// migrateLogInterval is the time between two log lines about a running migration.
+	migrateLogInterval = 10 * time.Second
 )
 
-// Migrate brings the schema up to date, one migration after the other. Replicas that
-// start together wait for each other on an advisory lock. While the database cannot be
-// reached, or somebody else holds a lock, it logs that and retries until ctx is done;
-// any other error is returned at once.
+// Migrate applies all pending migrations to the schema, in order. Replicas that start at
+// the same time wait for each other on an advisory lock. If the database is unavailable or
+// another transaction holds a lock, Migrate logs the error and retries until ctx is done.
+// Any other error is returned at once.
 //
-// It uses connections of its own, with limits of their own. A migration may run for
-// hours. A transactional one waits for a lock for three seconds only, because all
-// traffic waits behind it, and is retried. One that is marked NO TRANSACTION, such as
-// CREATE INDEX CONCURRENTLY, delays nobody and waits for as long as it takes: starting
-// again would not bring it any further.
+// Migrate uses its own connections, with different timeouts than the pool. A migration may
+// run for hours. A transactional migration waits at most three seconds for a lock, because
+// all traffic queues behind it, and is then retried. A migration marked NO TRANSACTION,
+// such as CREATE INDEX CONCURRENTLY, does not block traffic and has no lock timeout: a
+// retry would start over.
 func Migrate(ctx context.Context, c Config, schema string, migrations fs.FS, log *slog.Logger) error {
-	wait := migrateRetryFirst
+	delay := migrateRetryFirst
 	for {
 		err := migrate(ctx, c, schema, migrations, log)
 		if err == nil || ctx.Err() != nil || !retriable(err) {
 			return err
 		}
-		log.WarnContext(ctx, "migrate: cannot run yet, retrying", "error", err, "after", wait.String())
-		timer := time.NewTimer(wait)
+		log.WarnContext(ctx, "migrate: cannot run yet, retrying", "error", err, "retry_in", delay.String())
+		timer := time.NewTimer(delay)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
 			return errors.Join(err, ctx.Err())
 		}
-		wait = min(2*wait, migrateRetryMax)
+		delay = min(2*delay, migrateRetryMax)
 	}
 }
 
-// errMigrating says that another replica holds the lock.
+// errMigrating reports that another replica holds the advisory lock.
 var errMigrating = errors.New("another replica is migrating")
 
 func retriable(err error) bool {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok { // also a refused connection, for a wrong password say
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok { // also in a ConnectError: a wrong password must not be retried
 		return unavailable(pg.Code) || IsBusy(err)
 	}
 	return IsUnavailable(err) || errors.Is(err, errMigrating)
@@ -81,9 +81,9 @@ func migrate(ctx context.Context, c Config, schema string, migrations fs.FS, log
 		return fmt.Errorf("migrate: %w", err)
 	}
 	for {
-		done := said(ctx, log, locker)
+		stop := logProgress(ctx, log, schema)
 		_, err := p.UpByOne(ctx)
-		done()
+		stop()
 		switch {
 		case errors.Is(err, goose.ErrNoNextVersion):
 			return nil
@@ -93,17 +93,17 @@ func migrate(ctx context.Context, c Config, schema string, migrations fs.FS, log
 	}
 }
 
-// said logs every now and then that a migration is still running, until it is called.
-func said(ctx context.Context, log *slog.Logger, l *migrationLocker) (done func()) {
-	ctx, stop := context.WithCancel(ctx)
-	began := time.Now()
-	tick := time.NewTicker(migrateSaysEvery)
+// logProgress logs periodically that a migration is still running, until stop is called.
+func logProgress(ctx context.Context, log *slog.Logger, schema string) (stop func()) {
+	ctx, stop = context.WithCancel(ctx)
+	start := time.Now()
+	tick := time.NewTicker(migrateLogInterval)
 	go func() {
 		defer tick.Stop()
 		for {
 			select {
 			case <-tick.C:
-				log.InfoContext(ctx, "migrate: still running", "schema", l.schema, "for", time.Since(began).Round(time.Second).String())
+				log.InfoContext(ctx, "migrate: still running", "schema", schema, "elapsed", time.Since(start).Round(time.Second).String())
 			case <-ctx.Done():
 				return
 			}
@@ -112,24 +112,24 @@ func said(ctx context.Context, log *slog.Logger, l *migrationLocker) (done func(
 	return stop
 }
 
-// migrationLocker is goose's advisory lock, one for each schema. Once it is held, it sets the
-// lock_timeout that the next migration needs on the connection that goose will use for it.
+// migrationLocker is goose's advisory lock, one per schema. After locking, it sets the
+// lock_timeout of the next migration on the connection that goose uses for it.
 type migrationLocker struct {
 	lock.SessionLocker
-	schema   string
-	versions []int64        // ascending
-	patient  map[int64]bool // those that run outside of a transaction
+	schema        string
+	versions      []int64        // ascending
+	noTransaction map[int64]bool // versions marked NO TRANSACTION
 }
 
 func newMigrationLocker(schema string, migrations fs.FS) (*migrationLocker, error) {
 	id := fnv.New32a()
-	_, _ = id.Write([]byte("migrate " + schema)) // it never fails
+	_, _ = id.Write([]byte("migrate " + schema)) // never fails
 	inner, err := lock.NewPostgresSessionLocker(lock.WithLockID(int64(id.Sum32())), lock.WithLockTimeout(1, 5))
 	if err != nil {
 		return nil, err
 	}
-	l := &migrationLocker{SessionLocker: inner, schema: schema, patient: map[int64]bool{}}
-	files, err := fs.Glob(migrations, "*.sql") // in the order of their names, and so of their versions
+	l := &migrationLocker{SessionLocker: inner, schema: schema, noTransaction: map[int64]bool{}}
+	files, err := fs.Glob(migrations, "*.sql") // sorted by name, and so by version
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func newMigrationLocker(schema string, migrations fs.FS) (*migrationLocker, erro
 			return nil, err
 		}
 		l.versions = append(l.versions, version)
-		l.patient[version] = bytes.Contains(text, []byte("+goose NO TRANSACTION"))
+		l.noTransaction[version] = bytes.Contains(text, []byte("+goose NO TRANSACTION"))
 	}
 	return l, nil
 }
@@ -152,14 +152,14 @@ func newMigrationLocker(schema string, migrations fs.FS) (*migrationLocker, erro
 func (l *migrationLocker) SessionLock(ctx context.Context, conn *sql.Conn) error {
 	if err := l.SessionLocker.SessionLock(ctx, conn); err != nil {
 		if ctx.Err() == nil && !retriable(err) {
-			return errMigrating // what goose says when it has run out of attempts
+			return errMigrating // goose ran out of attempts to lock
 		}
 		return err
 	}
 	timeout := "3s"
 	if next, err := l.next(ctx, conn); err != nil {
 		return errors.Join(err, l.SessionUnlock(ctx, conn))
-	} else if l.patient[next] {
+	} else if l.noTransaction[next] {
 		timeout = "0"
 	}
 	if _, err := conn.ExecContext(ctx, "SELECT set_config('lock_timeout', $1, false)", timeout); err != nil {
@@ -168,7 +168,7 @@ func (l *migrationLocker) SessionLock(ctx context.Context, conn *sql.Conn) error
 	return nil
 }
 
-// next is the version that goose will migrate to, 0 when there is none.
+// next returns the version that goose migrates to next, or 0 if there is none.
 func (l *migrationLocker) next(ctx context.Context, conn *sql.Conn) (int64, error) {
 	var exists bool
 	table := l.schema + ".goose_db_version"

@@ -29,38 +29,38 @@ func files(texts map[string]string) fstest.MapFS {
 	return fsys
 }
 
-// migrate migrates for at most a while and returns what it has logged.
-func migrate(t *testing.T, url string, within time.Duration, fsys fstest.MapFS) (string, error) {
+// migrate runs [database.Migrate] with a timeout and returns the log.
+func migrate(t *testing.T, url string, timeout time.Duration, fsys fstest.MapFS) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), within)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	var log bytes.Buffer
 	err := database.Migrate(ctx, database.Config{URL: url, MaxConns: 4}, schema, fsys, slog.New(slog.NewTextHandler(&log, nil)))
 	return log.String(), err
 }
 
-func TestWhatWaitingCannotCureFailsAtOnce(t *testing.T) {
+func TestMigrateReturnsPermanentErrorsAtOnce(t *testing.T) {
 	t.Parallel()
 	d := databasetest.New(t)
-	one := map[string]string{"00001_a.sql": "-- +goose Up\nSELECT 1;", "00003_c.sql": "-- +goose Up\nSELECT 3;"}
-	_, err := migrate(t, d.URL(schema), time.Minute, files(one))
+	texts := map[string]string{"00001_a.sql": "-- +goose Up\nSELECT 1;", "00003_c.sql": "-- +goose Up\nSELECT 3;"}
+	_, err := migrate(t, d.URL(schema), time.Minute, files(texts))
 	require.NoError(t, err)
-	one["00002_b.sql"] = "-- +goose Up\nSELECT 2;"
+	texts["00002_b.sql"] = "-- +goose Up\nSELECT 2;"
 	for name, tc := range map[string]struct {
 		url   string
 		files map[string]string
 		want  string
 	}{
-		"a migration that is missing":  {d.URL(schema), one, "missing"},
-		"a migration that is refused":  {d.URL(schema), map[string]string{"00004_d.sql": "-- +goose Up\nSELECT nothing;"}, "42703"},
-		"a migration that has no name": {d.URL(schema), map[string]string{"x_y.sql": "-- +goose Up\nSELECT 1;"}, "x_y.sql"},
-		"a wrong password":             {strings.Replace(d.URL(schema), ":orders@", ":wrong@", 1), nil, "28P01"},
-		"a database that is not there": {d.URL(schema) + "&database=nothing", map[string]string{"00001_a.sql": ""}, "3D000"},
+		"missing migration":            {d.URL(schema), texts, "missing"},
+		"invalid SQL":                  {d.URL(schema), map[string]string{"00004_d.sql": "-- +goose Up\nSELECT nothing;"}, "42703"},
+		"file name without version":    {d.URL(schema), map[string]string{"x_y.sql": "-- +goose Up\nSELECT 1;"}, "x_y.sql"},
+		"wrong password":               {strings.Replace(d.URL(schema), ":orders@", ":wrong@", 1), nil, "28P01"},
+		"database that does not exist": {d.URL(schema) + "&database=nothing", map[string]string{"00001_a.sql": ""}, "3D000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if tc.files == nil {
-				tc.files = one
+				tc.files = texts
 			}
 			log, err := migrate(t, tc.url, 30*time.Second, files(tc.files))
 			require.ErrorContains(t, err, tc.want)
@@ -70,44 +70,43 @@ func TestWhatWaitingCannotCureFailsAtOnce(t *testing.T) {
 	}
 }
 
-func TestWaitForTheDatabaseIsLogged(t *testing.T) {
+func TestMigrateLogsRetries(t *testing.T) {
 	t.Parallel()
 	for name, url := range map[string]string{
-		"nothing listens":       "postgres://orders:orders@127.0.0.1:1/gozon",
-		"a name without a host": "postgres://orders:orders@nowhere.invalid:5432/gozon",
+		"connection refused": "postgres://orders:orders@127.0.0.1:1/gozon",
+		"unknown host":       "postgres://orders:orders@nowhere.invalid:5432/gozon",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			log, err := migrate(t, url, 4*time.Second, files(map[string]string{"00001_a.sql": "-- +goose Up\nSELECT 1;"}))
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			require.GreaterOrEqual(t, strings.Count(log, "migrate: cannot run yet, retrying"), 2, log)
-			require.NotContains(t, log, "orders:orders", "no password")
+			require.NotContains(t, log, "orders:orders", "the log must not contain the password")
 		})
 	}
 }
 
-// The limits that each migration runs under.
-func TestLimitsOfMigrations(t *testing.T) {
+// Each migration runs with the timeouts of its kind.
+func TestMigrationTimeouts(t *testing.T) {
 	t.Parallel()
 	d := databasetest.New(t)
-	const limits = "CREATE TABLE orders.%s AS SELECT current_setting('lock_timeout') AS locks, current_setting('statement_timeout') AS statements;"
-	text := func(name, table string) string { return name + strings.Replace(limits, "%s", table, 1) }
+	const query = "CREATE TABLE orders.%s AS SELECT current_setting('lock_timeout') AS locks, current_setting('statement_timeout') AS statements;"
+	text := func(header, table string) string { return header + strings.Replace(query, "%s", table, 1) }
 	_, err := migrate(t, d.URL(schema), time.Minute, files(map[string]string{
 		"00001_a.sql": text("-- +goose Up\n", "first"),
-		"00002_b.sql": text("-- +goose NO TRANSACTION\n-- +goose Up\n", "patient"),
+		"00002_b.sql": text("-- +goose NO TRANSACTION\n-- +goose Up\n", "no_transaction"),
 		"00003_c.sql": text("-- +goose Up\n", "last"),
 	}))
 	require.NoError(t, err)
-	for table, want := range map[string][]string{"first": {"3s", "0"}, "patient": {"0", "0"}, "last": {"3s", "0"}} {
+	for table, want := range map[string][]string{"first": {"3s", "0"}, "no_transaction": {"0", "0"}, "last": {"3s", "0"}} {
 		var locks, statements string
 		require.NoError(t, d.Admin(t).QueryRowContext(t.Context(), "SELECT locks, statements FROM orders."+table).Scan(&locks, &statements))
 		require.Equal(t, want, []string{locks, statements}, table)
 	}
 }
 
-// An index that is built beside the traffic waits for whoever reads the table, a pg_dump
-// say; it does not start again and again.
-func TestIndexWaitsForALongTransaction(t *testing.T) {
+// CREATE INDEX CONCURRENTLY waits for a long transaction, such as pg_dump, without retries.
+func TestConcurrentIndexWaitsForALongTransaction(t *testing.T) {
 	t.Parallel()
 	d := databasetest.New(t)
 	table := map[string]string{"00001_a.sql": "-- +goose Up\nCREATE TABLE orders.t (a int);"}
@@ -123,7 +122,7 @@ func TestIndexWaitsForALongTransaction(t *testing.T) {
 		done <- err
 	}()
 	admin := d.Admin(t)
-	for waits := false; !waits; { // longer than the limit of a transactional one
+	for waits := false; !waits; { // longer than the lock timeout of a transactional migration
 		require.NoError(t, admin.QueryRowContext(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity
 			WHERE query LIKE '%CREATE INDEX%' AND wait_event_type = 'Lock' AND datname = current_database()
 			AND now() - query_start > interval '4 seconds' AND pid <> pg_backend_pid())`).Scan(&waits))
@@ -133,8 +132,8 @@ func TestIndexWaitsForALongTransaction(t *testing.T) {
 	require.NotContains(t, log, "retrying")
 }
 
-// A change that all traffic would wait behind gives up its place in the queue, and tries again.
-func TestTransactionalMigrationGivesWay(t *testing.T) {
+// A transactional migration leaves the lock queue, which blocks all traffic, and retries.
+func TestTransactionalMigrationRetriesWhenLocked(t *testing.T) {
 	t.Parallel()
 	d := databasetest.New(t)
 	table := map[string]string{"00001_a.sql": "-- +goose Up\nCREATE TABLE orders.t (a int);"}
@@ -150,7 +149,7 @@ func TestTransactionalMigrationGivesWay(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestSecondOfTwoHostsIsUsedWhenTheFirstIsDown(t *testing.T) {
+func TestSecondHostIsUsedWhenTheFirstIsDown(t *testing.T) {
 	t.Parallel()
 	url := strings.Replace(databasetest.New(t).URL(schema), "@", "@127.0.0.1:1,", 1)
 	require.NoError(t, database.Config{URL: url, MaxConns: 4}.Validate())
