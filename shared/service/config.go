@@ -16,21 +16,21 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
-// Config is what every service reads from its environment. Embed it in the
-// service's own configuration and fill that with [Load].
+// Config holds the settings that every service reads from its environment. Embed it in
+// the service's own configuration, which [Load] fills.
 type Config struct {
 	HTTPAddr     string        `env:"HTTP_ADDR" envDefault:":8080" usage:"address of the API and the probes"`
 	MetricsAddr  string        `env:"METRICS_ADDR" envDefault:":9090" usage:"address of /metrics"`
 	LogLevel     slog.Level    `env:"LOG_LEVEL" envDefault:"info" usage:"debug, info, warn or error"`
-	DrainTimeout time.Duration `env:"DRAIN_TIMEOUT" envDefault:"15s" usage:"how long a stop may take"`
+	DrainTimeout time.Duration `env:"DRAIN_TIMEOUT" envDefault:"15s" usage:"maximum duration of a shutdown"`
 
-	// ListenFunc opens the listeners of HTTPAddr and MetricsAddr. It is [Listen] if nil; a
-	// test provides listeners that it has opened itself.
+	// ListenFunc opens the listeners of HTTPAddr and MetricsAddr. If nil, [Listen] is used.
+	// Tests return listeners that they have already opened.
 	ListenFunc func(ctx context.Context, addr string) (net.Listener, error)
 }
 
-// Listen opens the listeners of a [ServeHTTP] and a [ServeMetrics] part: both or none.
-// Doing so in main makes a busy port a clear error before anything else has started.
+// Listen opens the listeners for [ServeHTTP] and [ServeMetrics], both or neither. Called
+// before [Run], it reports a port that is in use before any part starts.
 func (c Config) Listen(ctx context.Context) (api, metrics net.Listener, err error) {
 	listen := c.ListenFunc
 	if listen == nil {
@@ -45,7 +45,7 @@ func (c Config) Listen(ctx context.Context) (api, metrics net.Listener, err erro
 	return api, metrics, nil
 }
 
-// Validate reports every value that cannot work, all at once.
+// Validate reports all invalid values at once.
 func (c Config) Validate() error {
 	var errs []error
 	if c.HTTPAddr == c.MetricsAddr {
@@ -57,12 +57,11 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Environ is the process's environment as [Load] takes it.
+// Environ returns the environment of the process in the form that [Load] expects.
 func Environ() map[string]string { return env.ToMap(os.Environ()) }
 
-// Load fills cfg, a pointer to a struct with `env` tags, from environ and
-// validates it when it has a Validate method. The error names every variable
-// that is missing or wrong.
+// Load fills cfg, a pointer to a struct with `env` tags, from environ, and calls its
+// Validate method if it has one. The error names every variable that is missing or invalid.
 func Load(environ map[string]string, cfg any) error {
 	if err := env.ParseWithOptions(cfg, env.Options{Environment: environ}); err != nil {
 		return fmt.Errorf("environment: %w", err)
@@ -75,8 +74,8 @@ func Load(environ map[string]string, cfg any) error {
 	return nil
 }
 
-// usage prints the subcommands of a program and the variables that cfg, a pointer
-// to its configuration, is read from.
+// usage prints the subcommands of a program and the environment variables of cfg, a
+// pointer to its configuration.
 func usage(w io.Writer, program string, cfg any, commands []Command) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer tw.Flush()

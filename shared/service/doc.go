@@ -1,12 +1,13 @@
-// Package service is the frame that every program of the shop runs in: its
-// configuration, its logs, its probes and metrics, and its orderly start and end.
+// Package service is the common frame of every program of the shop: configuration,
+// logging, probes, metrics, startup and shutdown.
 //
-// A program is a list of parts. They start in order and stop in reverse, each
-// only when the one after it has returned, so that whatever accepts work stops
-// before whatever finishes it:
+// A program is a list of parts. They start together, in no particular order, and none
+// waits for another: each part copes with the others not being ready yet. They stop in
+// reverse order of the list, each after the part behind it has returned, so that a part
+// that accepts work stops before the part that completes it:
 //
-//	start   pool → relay → consumer → batcher → HTTP
-//	stop    pool ← relay ← consumer ← batcher ← HTTP
+//	start   metrics, publisher, relay, consumer, batcher, HTTP: together
+//	stop    metrics ← publisher ← relay ← consumer ← batcher ← HTTP
 //
-// Nothing here knows orders, payments, a database or a broker.
+// The package does not depend on orders, payments, a database or a broker.
 package service

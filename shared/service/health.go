@@ -14,22 +14,24 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// Need says what a missing dependency means for readiness.
+// Need is the effect of a failing check on readiness.
 type Need int
 
 const (
-	// Required is what the service cannot do without: otherwise it answers nothing useful; /readyz is 503.
+	// Required checks must pass for the service to be useful. If one fails, /readyz responds 503.
 	Required Need = iota
-	// Degrading is what the service can do without for a while: it still accepts work; /readyz stays 200 and names it.
+	// Degrading checks may fail for a while: the service still accepts work. /readyz responds
+	// 200 and lists them.
 	Degrading
 )
 
-// Health answers the probes. The zero value is ready to use, by many goroutines.
+// Health answers the probes. The zero value is ready to use. Its methods may be called by
+// multiple goroutines.
 type Health struct {
 	mu       sync.Mutex
 	checks   []check
 	stopping atomic.Bool
-	done     chan struct{} // made by whoever needs it first
+	done     chan struct{} // created by doneChan on first use
 }
 
 type check struct {
@@ -38,16 +40,16 @@ type check struct {
 	fn   func(context.Context) error
 }
 
-// Add registers a check; fn must be quick or obey its context. Its error text
-// is shown to whoever asks, so it must not hold secrets.
+// Add registers a check. fn must return quickly or respect its context. The text of its
+// error is part of the response of /readyz, so it must not contain secrets.
 func (h *Health) Add(name string, need Need, fn func(context.Context) error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.checks = append(h.checks, check{name, need, fn})
 }
 
-// Stopping makes /readyz answer 503 from now on, so that no new work is sent here, and
-// closes [Health.Done].
+// Stopping makes /readyz respond 503 from now on, so that no new requests are routed to this
+// replica, and closes [Health.Done].
 func (h *Health) Stopping() {
 	done := h.doneChan()
 	if !h.stopping.Swap(true) {
@@ -55,8 +57,9 @@ func (h *Health) Stopping() {
 	}
 }
 
-// Done is closed when the service begins to stop. An answer without an end of its own,
-// such as an event stream, must end then: the stop waits for every request in hand.
+// Done returns a channel that is closed when the shutdown begins. A response without an end,
+// such as an event stream, must end then, because the shutdown waits for every request in
+// flight.
 func (h *Health) Done() <-chan struct{} { return h.doneChan() }
 
 func (h *Health) doneChan() chan struct{} {
@@ -70,11 +73,12 @@ func (h *Health) doneChan() chan struct{} {
 
 // Readiness is the body of /readyz.
 type Readiness struct {
-	Status  string            `json:"status"` // ready, degraded, unavailable or stopping
-	Missing map[string]string `json:"missing,omitempty"`
+	Status   string            `json:"status"`            // ready, degraded, unavailable or stopping
+	NotReady map[string]string `json:"missing,omitempty"` // error text by check
 }
 
-// Ready runs every check, all at the same time, within two seconds.
+// Ready runs all checks concurrently, with a timeout of two seconds, and returns the status
+// code and the body of /readyz.
 func (h *Health) Ready(ctx context.Context) (code int, body Readiness) {
 	h.mu.Lock()
 	checks := slices.Clip(h.checks)
@@ -86,7 +90,7 @@ func (h *Health) Ready(ctx context.Context) (code int, body Readiness) {
 	var wg sync.WaitGroup
 	for i, c := range checks {
 		wg.Go(func() {
-			defer func() { // no server recovers on this goroutine
+			defer func() { // net/http does not recover panics on this goroutine
 				if cause := recover(); cause != nil {
 					errs[i] = fmt.Errorf("panic: %v", cause)
 				}
@@ -96,12 +100,12 @@ func (h *Health) Ready(ctx context.Context) (code int, body Readiness) {
 	}
 	wg.Wait()
 
-	code, body = http.StatusOK, Readiness{Status: "ready", Missing: map[string]string{}}
+	code, body = http.StatusOK, Readiness{Status: "ready", NotReady: map[string]string{}}
 	for i, c := range checks {
 		if errs[i] == nil {
 			continue
 		}
-		body.Missing[c.name] = errs[i].Error()
+		body.NotReady[c.name] = errs[i].Error()
 		if c.need == Required {
 			code, body.Status = http.StatusServiceUnavailable, "unavailable"
 		} else if code == http.StatusOK {
@@ -119,8 +123,8 @@ func (h *Health) routes(r gin.IRoutes) {
 	Handle(r, http.MethodGet, "/readyz", func(c *gin.Context) { c.JSON(h.Ready(c.Request.Context())) })
 }
 
-// Healthcheck asks the service that listens on addr (":8080" means this host)
-// whether it is ready, for container health checks.
+// Healthcheck returns nil if /readyz of the service at addr responds 200. An addr without a
+// host, such as ":8080", means this host. It is used for container health checks.
 func Healthcheck(ctx context.Context, addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

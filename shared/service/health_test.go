@@ -22,28 +22,28 @@ func TestReadiness(t *testing.T) {
 	health.Add("broker", service.Degrading, func(context.Context) error { return errDown })
 	code, body = health.Ready(t.Context())
 	require.Equal(t, http.StatusOK, code)
-	require.Equal(t, service.Readiness{Status: "degraded", Missing: map[string]string{"broker": "down"}}, body)
+	require.Equal(t, service.Readiness{Status: "degraded", NotReady: map[string]string{"broker": "down"}}, body)
 	health.Add("database", service.Required, func(context.Context) error { return errDown })
 	code, body = health.Ready(t.Context())
 	require.Equal(t, http.StatusServiceUnavailable, code)
 	require.Equal(t, "unavailable", body.Status)
-	require.Len(t, body.Missing, 2)
+	require.Len(t, body.NotReady, 2)
 	health.Stopping()
 	_, body = health.Ready(t.Context())
 	require.Equal(t, "stopping", body.Status)
 }
 
-// It runs on a goroutine that no server recovers on.
-func TestCheckThatPanicsIsNotReady(t *testing.T) {
+// Checks run on goroutines on which net/http does not recover panics.
+func TestPanickingCheckIsNotReady(t *testing.T) {
 	t.Parallel()
 	var h service.Health
 	h.Add("broken", service.Degrading, func(context.Context) error { panic("in a check") })
 	code, body := h.Ready(t.Context())
 	require.Equal(t, http.StatusOK, code)
-	require.Equal(t, "panic: in a check", body.Missing["broken"])
+	require.Equal(t, "panic: in a check", body.NotReady["broken"])
 }
 
-func TestDoneClosesWhenTheStopBegins(t *testing.T) {
+func TestDoneIsClosedWhenTheShutdownBegins(t *testing.T) {
 	t.Parallel()
 	var health service.Health
 	var g errgroup.Group
@@ -56,6 +56,6 @@ func TestDoneClosesWhenTheStopBegins(t *testing.T) {
 	default:
 	}
 	health.Stopping()
-	health.Stopping() // a second time changes nothing
+	health.Stopping() // the second call has no effect
 	require.NoError(t, g.Wait())
 }

@@ -20,20 +20,22 @@ import (
 	"gozon/shared/web/problem"
 )
 
-// RequestIDHeader carries the id of a request from hop to hop and back to the caller.
+// RequestIDHeader is the header that carries the request id from service to service and back
+// to the client.
 const RequestIDHeader = "X-Request-Id"
 
-// NewRegistry has the metrics of the Go runtime and of the process.
+// NewRegistry returns a registry with the metrics of the Go runtime and the process.
 func NewRegistry() *prometheus.Registry {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(newRuntimeCollectors()...)
 	return reg
 }
 
-// NewEngine is a gin engine that answers in problem+json, never redirects,
-// recovers from panics, gives every request an id, counts it, and has the probes
-// of health. Requests below 400 are logged at debug level: at thousands a second
-// the log line would cost more than the request.
+// NewEngine returns a gin engine that serves the probes of health, responds to errors with
+// problem+json, recovers from panics, never redirects, and assigns an id to every request.
+// It records the duration of requests in reg and logs them: status 500 and above at level
+// warn, 400 and above at info, and others at debug, because at thousands of requests per
+// second logging costs more than the request.
 func NewEngine(log *slog.Logger, reg prometheus.Registerer, health *Health) *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
@@ -50,14 +52,14 @@ func NewEngine(log *slog.Logger, reg prometheus.Registerer, health *Health) *gin
 	return e
 }
 
-// MethodNotAllowed answers 405. Its Allow header is gin's: the methods that have a handler
+// MethodNotAllowed responds 405. gin sets the Allow header to the methods that have a handler
 // at the path.
 func MethodNotAllowed(c *gin.Context) {
-	problem.Write(c, problem.MethodNotAllowed("this path does not answer "+c.Request.Method))
+	problem.Write(c, problem.MethodNotAllowed("this path does not support "+c.Request.Method))
 }
 
-// Handle registers h for path with and without its trailing slash. The handler of GET
-// answers HEAD too: the server drops the body that it writes.
+// Handle registers h for path with and without a trailing slash. A GET handler also serves
+// HEAD: net/http drops the body that it writes.
 func Handle(r gin.IRoutes, method, path string, h ...gin.HandlerFunc) {
 	methods := []string{method}
 	if method == http.MethodGet {
@@ -71,7 +73,7 @@ func Handle(r gin.IRoutes, method, path string, h ...gin.HandlerFunc) {
 func observe(log *slog.Logger, reg prometheus.Registerer) gin.HandlerFunc {
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "http_request_duration_seconds",
-		Help:    "Time to answer a request, by route, method and status.",
+		Help:    "Duration of HTTP requests, by route, method and status.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 	}, []string{"route", "method", "status"})
 	reg.MustRegister(seconds)
@@ -85,13 +87,13 @@ func observe(log *slog.Logger, reg prometheus.Registerer) gin.HandlerFunc {
 		c.Writer.Header().Set(RequestIDHeader, id)
 		c.Request = c.Request.WithContext(WithLogAttrs(c.Request.Context(), slog.String("request_id", id)))
 
-		defer func() { // also for an answer that is cut off by a panic
-			took, status := time.Since(start), c.Writer.Status()
+		defer func() { // also when recovery panics to abort the response
+			elapsed, status := time.Since(start), c.Writer.Status()
 			route := c.FullPath()
 			if route == "" {
-				route = "none" // the path of a stranger must not become a label
+				route = "none" // arbitrary paths must not become label values
 			}
-			seconds.WithLabelValues(route, methodLabel(c.Request.Method), strconv.Itoa(status)).Observe(took.Seconds())
+			seconds.WithLabelValues(route, methodLabel(c.Request.Method), strconv.Itoa(status)).Observe(elapsed.Seconds())
 			level := slog.LevelDebug
 			if status >= http.StatusInternalServerError {
 				level = slog.LevelWarn
@@ -101,16 +103,16 @@ func observe(log *slog.Logger, reg prometheus.Registerer) gin.HandlerFunc {
 			if ctx := c.Request.Context(); log.Enabled(ctx, level) {
 				log.LogAttrs(ctx, level, "request",
 					slog.String("method", c.Request.Method), slog.String("path", c.Request.URL.Path),
-					slog.Int("status", status), slog.Float64("seconds", took.Seconds()))
+					slog.Int("status", status), slog.Float64("seconds", elapsed.Seconds()))
 			}
 		}()
 		c.Next()
 	}
 }
 
-// recovery answers a panic with 500. An answer that has begun is cut off instead, by a
-// panic that the server knows and does not log: gin's own recovery would let it end as
-// if it were complete.
+// recovery responds to a panic with 500. If the response has already started, recovery
+// aborts it with http.ErrAbortHandler, which net/http does not log. With gin's own recovery
+// the response would look complete to the client.
 func recovery(log *slog.Logger) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		defer func() {
@@ -118,8 +120,8 @@ func recovery(log *slog.Logger) gin.HandlerFunc {
 			if cause == nil {
 				return
 			}
-			if cause != http.ErrAbortHandler { //nolint:errorlint // it is panicked as it is
-				log.ErrorContext(c.Request.Context(), "panic", "cause", cause, "stack", string(debug.Stack()))
+			if cause != http.ErrAbortHandler { //nolint:errorlint // the panic value is never wrapped
+				log.ErrorContext(c.Request.Context(), "http: handler panicked", "cause", cause, "stack", string(debug.Stack()))
 				if !c.Writer.Written() {
 					problem.Write(c, problem.Internal())
 					return
@@ -140,7 +142,7 @@ func methodLabel(m string) string {
 	return "other"
 }
 
-// validRequestID keeps log lines and headers safe from what a client sends.
+// validRequestID reports whether an id sent by a client is safe in log lines and headers.
 func validRequestID(id string) bool {
 	if id == "" || len(id) > 64 {
 		return false
@@ -163,28 +165,28 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// ServeHTTP is the part that answers requests on l. At its stop it tells health,
-// takes no new connection and lets the requests in hand finish.
+// ServeHTTP returns the part that serves h on l. When it stops, it calls health.Stopping,
+// accepts no new connections and waits for the requests in flight.
 func ServeHTTP(l net.Listener, h http.Handler, health *Health) Part {
 	return Part{Name: "http", Run: func(ctx context.Context) error {
 		srv := &http.Server{
 			Handler:           h,
 			ReadHeaderTimeout: 5 * time.Second,
 			ReadTimeout:       15 * time.Second,
-			IdleTimeout:       2 * time.Minute, // longer than the gateway keeps an idle connection
+			IdleTimeout:       2 * time.Minute, // longer than the idle timeout of the gateway
 			MaxHeaderBytes:    32 << 10,
 		}
 		return serve(ctx, srv, l, health.Stopping)
 	}}
 }
 
-// ServeMetrics is the part that answers GET /metrics on l.
+// ServeMetrics returns the part that serves GET /metrics on l.
 func ServeMetrics(l net.Listener, reg *prometheus.Registry) Part {
 	return Part{Name: "metrics", Run: func(ctx context.Context) error {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{
 			Registry: reg, Timeout: 5 * time.Second,
-			ErrorHandling: promhttp.ContinueOnError, // without the database there is no outbox to count; all else is still told
+			ErrorHandling: promhttp.ContinueOnError, // a collector that needs the database may fail; the others are still served
 		}))
 		srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 		return serve(ctx, srv, l, func() {})

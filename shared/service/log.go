@@ -9,15 +9,15 @@ import (
 
 type attrsKey struct{}
 
-// WithLogAttrs returns a context whose log lines carry attrs, after those that
-// ctx has already. It is how a line finds its request_id or message_id.
+// WithLogAttrs returns a context that adds attrs to every log line, such as request_id or
+// message_id. They follow the attributes that ctx already contains.
 func WithLogAttrs(ctx context.Context, attrs ...slog.Attr) context.Context {
 	old, _ := ctx.Value(attrsKey{}).([]slog.Attr)
 	return context.WithValue(ctx, attrsKey{}, append(slices.Clip(old), attrs...))
 }
 
-// NewLogger writes JSON lines to w, each with the service's name and the
-// attributes of its context.
+// NewLogger returns a logger that writes JSON lines to w. Each line contains the service name
+// and the attributes of its context (see [WithLogAttrs]).
 func NewLogger(w io.Writer, level slog.Level, name string) *slog.Logger {
 	h := slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})
 	return slog.New(contextHandler{h}).With("service", name)

@@ -14,11 +14,11 @@ import (
 // Program is the command line of a service.
 type Program struct {
 	Name string
-	// Config is a pointer to what is read from the environment, Frame the part of
-	// it that the frame itself uses.
+	// Config is a pointer to the configuration, which is read from the environment.
 	Config any
-	Frame  *Config
-	// Serve is what the program does when it is given no command.
+	// Frame points to the part of Config that this package uses.
+	Frame *Config
+	// Serve runs the service. It is called if no command is given.
 	Serve func(ctx context.Context, log *slog.Logger) error
 	// Commands are the subcommands besides help and healthcheck.
 	Commands []Command
@@ -30,7 +30,8 @@ type Command struct {
 	Run         func(ctx context.Context, log *slog.Logger) error
 }
 
-// Main runs p with the process's own arguments, environment and signals, and ends the process.
+// Main runs p with the arguments and the environment of the process and exits with its code.
+// SIGINT and SIGTERM cancel the context of the command.
 func Main(p Program) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := p.Run(ctx, os.Args[1:], Environ(), os.Stderr)
@@ -38,9 +39,10 @@ func Main(p Program) {
 	os.Exit(code)
 }
 
-// Run runs one command and returns the exit code: 0 done, 1 failed, 2 not understood.
+// Run runs one command and returns the exit code: 0 for success, 1 for a failure, 2 for
+// invalid arguments or configuration.
 func (p Program) Run(ctx context.Context, args []string, environ map[string]string, stderr io.Writer) int {
-	commands := append([]Command{{"healthcheck", "ask the running service whether it is ready", func(ctx context.Context, _ *slog.Logger) error {
+	commands := append([]Command{{"healthcheck", "check whether the running service is ready", func(ctx context.Context, _ *slog.Logger) error {
 		return Healthcheck(ctx, p.Frame.HTTPAddr)
 	}}}, p.Commands...)
 	command := Command{Run: p.Serve}
@@ -67,7 +69,7 @@ func (p Program) Run(ctx context.Context, args []string, environ map[string]stri
 	}
 	log := NewLogger(stderr, p.Frame.LogLevel, p.Name)
 	if err := command.Run(ctx, log); err != nil && !errors.Is(err, context.Canceled) {
-		log.ErrorContext(ctx, "failed", "command", command.Name, "error", err)
+		log.ErrorContext(ctx, "command failed", "command", command.Name, "error", err)
 		return 1
 	}
 	return 0

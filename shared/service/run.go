@@ -9,20 +9,26 @@ import (
 	"time"
 )
 
-// Part is one long-running piece of a service.
+// Part is a long-running component of a service.
 type Part struct {
 	Name string
-	// Run works until ctx is done, then finishes what it has in hand and returns.
-	// An error before that brings the whole service down. What it still does
-	// after ctx is done is bounded by the drain timeout. A panic ends the process at
-	// once, as a crash does: its state is unknown, and everything recovers from a crash.
-	// What one request, message or client can make panic is recovered below the part.
+	// Run works until ctx is done, then completes the work in flight and returns. It must
+	// not assume that other parts are ready. A return before ctx is done, with or without
+	// an error, shuts down the service. The drain timeout bounds the time that Run takes
+	// after ctx is done.
+	//
+	// A panic ends the process at once: the state of the part is unknown, and the shop
+	// recovers from a crash. Panics caused by a single request, message or client are
+	// recovered inside the part.
 	Run func(ctx context.Context) error
 }
 
-// Run starts the parts in order and waits. When ctx is done, or one part
-// returns, the parts are stopped in reverse order, each after the one behind it
-// has returned. It returns the first failure, or nil after a clean stop.
+// Run starts all parts together, each on its own goroutine, and waits. None waits for
+// another to be ready. When ctx is done or a part returns, Run stops the parts in reverse
+// order, each after the part behind it has returned. If this takes longer than drain, Run
+// cancels the remaining parts and returns without waiting for them. It returns nil after a
+// clean stop. Otherwise it returns the first failure, joined with an error for the part that
+// did not stop in time.
 func Run(ctx context.Context, log *slog.Logger, drain time.Duration, parts ...Part) error {
 	type running struct {
 		Part
@@ -33,14 +39,14 @@ func Run(ctx context.Context, log *slog.Logger, drain time.Duration, parts ...Pa
 	var all []*running
 	ended := make(chan *running, len(parts))
 	for _, p := range parts {
-		// Each part has a context of its own that outlives ctx: the end of ctx is
-		// the signal to begin the stop, not to drop what is in hand.
-		own, stop := context.WithCancel(context.WithoutCancel(ctx))
+		// The context of a part outlives ctx: the end of ctx starts the shutdown, it does
+		// not interrupt work in flight.
+		partCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 		r := &running{Part: p, stop: stop, done: make(chan struct{})}
 		all = append(all, r)
 		go func() {
 			defer func() { close(r.done); ended <- r }()
-			r.err = p.Run(own)
+			r.err = p.Run(partCtx)
 		}()
 	}
 	log.InfoContext(ctx, "started")
@@ -50,17 +56,20 @@ func Run(ctx context.Context, log *slog.Logger, drain time.Duration, parts ...Pa
 	case <-ctx.Done():
 		log.InfoContext(ctx, "stopping", "drain_timeout", drain.String())
 	case r := <-ended:
-		failure = fmt.Errorf("%s ended: %w", r.Name, cmpErr(r.err, errEarly))
-		log.ErrorContext(ctx, "a part ended", "part", r.Name, "error", failure)
+		err := r.err
+		if err == nil {
+			err = errEarly
+		}
+		failure = fmt.Errorf("%s: %w", r.Name, err)
+		log.ErrorContext(ctx, "part failed, shutting down", "part", r.Name, "error", err)
 	}
 
 	deadline := time.NewTimer(drain)
 	defer deadline.Stop()
-	late := false
+	timedOut := false
 	for _, r := range slices.Backward(all) {
-
 		r.stop()
-		if late {
+		if timedOut {
 			continue
 		}
 		select {
@@ -69,7 +78,7 @@ func Run(ctx context.Context, log *slog.Logger, drain time.Duration, parts ...Pa
 				failure = fmt.Errorf("%s: %w", r.Name, r.err)
 			}
 		case <-deadline.C:
-			late = true
+			timedOut = true
 			failure = errors.Join(failure, fmt.Errorf("%s did not stop within %s", r.Name, drain))
 		}
 	}
@@ -77,11 +86,4 @@ func Run(ctx context.Context, log *slog.Logger, drain time.Duration, parts ...Pa
 	return failure
 }
 
-var errEarly = errors.New("returned while the service was running")
-
-func cmpErr(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
-}
+var errEarly = errors.New("returned before shutdown")

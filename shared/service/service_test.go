@@ -21,7 +21,7 @@ import (
 
 type config struct {
 	Service service.Config
-	Secret  string `env:"SECRET,notEmpty" usage:"what must be given"`
+	Secret  string `env:"SECRET,notEmpty" usage:"a required value"`
 }
 
 func (c *config) Validate() error { return c.Service.Validate() }
@@ -56,17 +56,17 @@ func TestProgram(t *testing.T) {
 	require.Equal(t, 1, code)
 	require.Contains(t, printed, `"error":"served x"`)
 	code, _ = command(t, map[string]string{"SECRET": "x", "HTTP_ADDR": "127.0.0.1:1"}, "healthcheck")
-	require.Equal(t, 1, code, "nobody listens there")
+	require.Equal(t, 1, code, "nothing listens on this port")
 }
 
-func TestListenersAreOpenedBothOrNone(t *testing.T) {
+func TestListenOpensBothListenersOrNeither(t *testing.T) {
 	t.Parallel()
-	taken, err := service.Listen(t.Context(), "127.0.0.1:0")
+	inUse, err := service.Listen(t.Context(), "127.0.0.1:0")
 	require.NoError(t, err)
-	defer taken.Close()
+	defer inUse.Close()
 	var opened net.Listener
 	_, _, err = service.Config{
-		HTTPAddr: "127.0.0.1:0", MetricsAddr: taken.Addr().String(),
+		HTTPAddr: "127.0.0.1:0", MetricsAddr: inUse.Addr().String(),
 		ListenFunc: func(ctx context.Context, addr string) (net.Listener, error) {
 			l, err := service.Listen(ctx, addr)
 			if err == nil {
@@ -82,13 +82,13 @@ func TestListenersAreOpenedBothOrNone(t *testing.T) {
 
 var discard = slog.New(slog.DiscardHandler)
 
-func TestPartsStopInReverse(t *testing.T) {
+func TestPartsStopInReverseOrder(t *testing.T) {
 	t.Parallel()
 	var stopped []string
 	part := func(name string) service.Part {
 		return service.Part{Name: name, Run: func(ctx context.Context) error {
 			<-ctx.Done()
-			stopped = append(stopped, name) // one at a time: the race detector would tell
+			stopped = append(stopped, name) // not locked: the race detector verifies that parts stop one at a time
 			return nil
 		}}
 	}
@@ -98,7 +98,7 @@ func TestPartsStopInReverse(t *testing.T) {
 	require.Equal(t, []string{"http", "relay", "pool"}, stopped)
 }
 
-func TestPartThatFailsStopsAll(t *testing.T) {
+func TestFailingPartStopsTheOthers(t *testing.T) {
 	t.Parallel()
 	errPart := errors.New("port taken")
 	stopped := false
@@ -109,7 +109,7 @@ func TestPartThatFailsStopsAll(t *testing.T) {
 	require.True(t, stopped)
 }
 
-func TestPartThatHangsIsLeftBehind(t *testing.T) {
+func TestRunReturnsWhenAPartDoesNotStop(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -119,8 +119,8 @@ func TestPartThatHangsIsLeftBehind(t *testing.T) {
 	require.ErrorContains(t, err, "stuck did not stop")
 }
 
-// serving is the frame's engine behind a real listener.
-func serving(t *testing.T, log io.Writer, health *service.Health, routes func(*gin.Engine)) (url string, stop func() error) {
+// serve serves an engine of the package on a real listener.
+func serve(t *testing.T, log io.Writer, health *service.Health, routes func(*gin.Engine)) (url string, stop func() error) {
 	t.Helper()
 	l, err := service.Listen(t.Context(), "127.0.0.1:0")
 	require.NoError(t, err)
@@ -154,7 +154,7 @@ func get(t *testing.T, method, url, id string) (*http.Response, string) {
 func TestEngine(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	url, stop := serving(t, &log, &service.Health{}, func(e *gin.Engine) {
+	url, stop := serve(t, &log, &service.Health{}, func(e *gin.Engine) {
 		service.Handle(e, http.MethodGet, "/things/:id", func(c *gin.Context) { c.String(http.StatusOK, c.Param("id")) })
 		service.Handle(e, http.MethodGet, "/panic", func(*gin.Context) { panic("ouch") })
 	})
@@ -168,7 +168,7 @@ func TestEngine(t *testing.T) {
 		method, path string
 		status       int
 	}{{http.MethodGet, "/nothing", 404}, {http.MethodDelete, "/things/1", 405}, {http.MethodGet, "/panic", 500}} {
-		resp, body := get(t, tc.method, url+tc.path, strings.Repeat("x", 65)) // an id that is too long is replaced
+		resp, body := get(t, tc.method, url+tc.path, strings.Repeat("x", 65)) // too long for a request id: it is replaced
 		require.Equal(t, tc.status, resp.StatusCode, body)
 		require.Equal(t, "application/problem+json", resp.Header.Get("Content-Type"))
 		id := resp.Header.Get(service.RequestIDHeader)
@@ -181,10 +181,10 @@ func TestEngine(t *testing.T) {
 	require.Contains(t, log.String(), `"request_id"`)
 }
 
-// HEAD answers as GET does, without the body, wherever GET answers.
-func TestHeadIsGetWithoutTheBody(t *testing.T) {
+// HEAD returns the status and headers of GET, without the body, on every path.
+func TestHeadMatchesGetWithoutTheBody(t *testing.T) {
 	t.Parallel()
-	url, _ := serving(t, io.Discard, &service.Health{}, func(e *gin.Engine) {
+	url, _ := serve(t, io.Discard, &service.Health{}, func(e *gin.Engine) {
 		service.Handle(e, http.MethodGet, "/things/:id", func(c *gin.Context) { c.String(http.StatusOK, strings.Repeat(c.Param("id"), 3)) })
 		service.Handle(e, http.MethodGet, "/refused", func(c *gin.Context) { problem.Write(c, problem.Unavailable("not now")) })
 		service.Handle(e, http.MethodPost, "/things", func(c *gin.Context) { c.Status(http.StatusCreated) })
@@ -206,11 +206,11 @@ func TestHeadIsGetWithoutTheBody(t *testing.T) {
 	}
 }
 
-// An answer that breaks off must look broken to its reader, whoever cut it.
-func TestAnswerThatBreaksOffIsCut(t *testing.T) {
+// A response that a panic interrupts must look incomplete to the client.
+func TestInterruptedResponseIsAborted(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	url, stop := serving(t, &log, &service.Health{}, func(e *gin.Engine) {
+	url, stop := serve(t, &log, &service.Health{}, func(e *gin.Engine) {
 		for path, cause := range map[string]any{"/aborted": http.ErrAbortHandler, "/panic": "ouch"} {
 			e.GET(path, func(c *gin.Context) {
 				c.String(http.StatusOK, "half an ")
@@ -230,30 +230,30 @@ func TestAnswerThatBreaksOffIsCut(t *testing.T) {
 		require.NoError(t, resp.Body.Close())
 	}
 	require.NoError(t, stop())
-	require.Equal(t, 1, strings.Count(log.String(), `"msg":"panic"`), "an abort is no panic")
+	require.Equal(t, 1, strings.Count(log.String(), `"msg":"http: handler panicked"`), "http.ErrAbortHandler must not be logged")
 }
 
-func TestStopLetsARequestInHandFinish(t *testing.T) {
+func TestShutdownWaitsForRequestsInFlight(t *testing.T) {
 	t.Parallel()
-	inHand, release := make(chan struct{}), make(chan struct{})
-	url, stop := serving(t, io.Discard, &service.Health{}, func(e *gin.Engine) {
-		e.GET("/slow", func(c *gin.Context) { close(inHand); <-release; c.String(http.StatusOK, "done") })
+	inFlight, release := make(chan struct{}), make(chan struct{})
+	url, stop := serve(t, io.Discard, &service.Health{}, func(e *gin.Engine) {
+		e.GET("/slow", func(c *gin.Context) { close(inFlight); <-release; c.String(http.StatusOK, "done") })
 	})
-	answered := make(chan string, 1)
+	response := make(chan string, 1)
 	go func() {
 		resp, err := http.Get(url + "/slow") //nolint:noctx // bounded by the test
 		if err != nil {
-			answered <- err.Error()
+			response <- err.Error()
 			return
 		}
 		defer resp.Body.Close()
 		body, _ := io.ReadAll(resp.Body)
-		answered <- string(body)
+		response <- string(body)
 	}()
-	<-inHand
+	<-inFlight
 	stopped := make(chan error, 1)
 	go func() { stopped <- stop() }()
 	close(release)
-	require.Equal(t, "done", <-answered)
+	require.Equal(t, "done", <-response)
 	require.NoError(t, <-stopped)
 }
