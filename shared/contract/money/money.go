@@ -1,8 +1,8 @@
-// Package money holds exact amounts of the shop's one currency.
+// Package money implements exact amounts in the shop's only currency.
 //
-// Inside, an amount is a whole number of minor units (kopeks). Outside it is a
-// JSON number with at most two decimals. No float is involved on the way, so
-// nothing is ever rounded: a text that does not say an exact amount is refused.
+// An amount is stored as an integer number of minor units (kopeks). In JSON it is a number
+// with at most two decimals. The conversion does not use floats and never rounds: Parse
+// rejects text that is not an exact amount.
 package money
 
 import (
@@ -12,13 +12,13 @@ import (
 	"strings"
 )
 
-// Amount is a sum of money in minor units: 1999 is 19.99.
+// Amount is an amount of money in minor units: 1999 is 19.99.
 type Amount int64
 
-// Max is the largest amount that anybody may ask for, and the ceiling that top-ups
-// lift a balance to: 9999999999999.99. A double tells any two numbers of fifteen digits
-// apart, so every JSON reader gets it exactly. Refunds alone can lift a balance above
-// it, for money that was taken is always given back.
+// Max is the largest amount that a request may contain, and the largest balance that a
+// top-up may reach: 9999999999999.99. Numbers of up to fifteen digits survive a round
+// trip through a double, so every JSON parser reads them without loss. Only refunds can
+// raise a balance above Max, because money that was charged is always returned.
 const Max Amount = 999_999_999_999_999
 
 const (
@@ -44,7 +44,7 @@ func Parse(s string) (Amount, error) {
 	return a, err
 }
 
-// parse is Parse of whatever an Amount can hold.
+// parse is like Parse, but accepts every value that fits in an Amount.
 func parse(s string) (Amount, error) {
 	digits, negative := strings.CutPrefix(s, "-")
 	whole, fraction, hasPoint := strings.Cut(digits, ".")
@@ -74,9 +74,9 @@ func isDigits(s string) bool {
 	return s != ""
 }
 
-// String is the amount as a JSON number: 1000, 19.9, 19.99.
+// String returns the amount as a JSON number: 1000, 19.9, 19.99.
 func (a Amount) String() string {
-	sign, minor := "", uint64(a) //nolint:gosec // of a negative amount the line below takes the absolute value
+	sign, minor := "", uint64(a) //nolint:gosec // the line below negates a negative amount
 	if a < 0 {
 		sign, minor = "-", -minor
 	}
@@ -96,7 +96,7 @@ func (a Amount) String() string {
 // MarshalJSON writes the amount as a JSON number.
 func (a Amount) MarshalJSON() ([]byte, error) { return []byte(a.String()), nil }
 
-// UnmarshalJSON reads what MarshalJSON writes.
+// UnmarshalJSON parses the output of MarshalJSON. Unlike [Parse], it accepts amounts above Max.
 func (a *Amount) UnmarshalJSON(b []byte) error {
 	v, err := parse(string(b))
 	if err != nil {

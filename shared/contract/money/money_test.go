@@ -61,12 +61,12 @@ func TestRoundTrip(t *testing.T) {
 		var got money.Amount
 		require.NoError(t, json.Unmarshal(b, &got))
 		require.Equal(t, want, got, string(b))
-		// What every other client reads as a double is the same amount to the minor unit.
+		// A client that parses the number as a double gets the same amount.
 		var f float64
 		require.NoError(t, json.Unmarshal(b, &f))
 		back, err := json.Marshal(f)
 		require.NoError(t, err)
-		if f == 0 || f >= 1e-6 || f <= -1e-6 { // else it is written with an exponent
+		if f == 0 || f >= 1e-6 || f <= -1e-6 { // smaller values are encoded with an exponent
 			require.NoError(t, json.Unmarshal(back, &got))
 			require.Equal(t, want, got)
 		}

@@ -1,5 +1,5 @@
-// Package containertest starts the containers of databasetest and brokertest: one
-// for all tests of a package, or one for a test that wants to break it.
+// Package containertest starts the containers of databasetest and brokertest: one that the
+// tests of a package share, or a separate one for a test that stops or breaks it.
 package containertest
 
 import (
@@ -24,17 +24,17 @@ const (
 	startWithin = 2 * time.Minute
 	stopWithin  = 20 * time.Second
 
-	firstPort, ports = 20000, 10000 // Linux assigns ports from 32768 on
-	attempts         = 5            // to find one that is free
+	firstPort, ports = 20000, 10000 // below the ephemeral ports of Linux, which start at 32768
+	attempts         = 5            // to find a free port
 )
 
-// Container is a running container and the address of its port on this machine.
+// Container is a container and the address of its published port on this machine.
 type Container struct {
 	testcontainers.Container
 	Addr string
 }
 
-// Image is the image that the environment variable name says, or the official one.
+// Image returns the value of the environment variable name, or official if it is empty.
 func Image(name, official string) string {
 	if image := os.Getenv(name); image != "" {
 		return image
@@ -42,7 +42,8 @@ func Image(name, official string) string {
 	return official
 }
 
-// Run starts a container whose port stays the same when it is started again.
+// Run starts a container and publishes port. The published port does not change when the
+// container is restarted.
 func Run(req testcontainers.ContainerRequest, port int) (*Container, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startWithin)
 	defer cancel()
@@ -55,39 +56,38 @@ func Run(req testcontainers.ContainerRequest, port int) (*Container, error) {
 			return &Container{c, addr}, nil
 		}
 		err = errors.Join(fmt.Errorf("start %s: %w", req.Image, err), testcontainers.TerminateContainer(c))
-		if attempt == attempts || !portTaken(err) {
+		if attempt == attempts || !portInUse(err) {
 			return nil, err
 		}
 	}
 }
 
-// hostPort is a port below those that the kernel assigns to whoever asks for any. Only
-// another test can choose the same one, and while a container is down between Kill and
-// Restart, no connection is given its port.
+// hostPort returns a random port below the ephemeral ports. Only another test can choose the
+// same port. The kernel does not assign it to a connection or a listener while the container
+// is down between Kill and Restart.
 func hostPort() int {
-	return firstPort + rand.IntN(ports) //nolint:gosec // it is no secret
+	return firstPort + rand.IntN(ports) //nolint:gosec // not a secret
 }
 
-// portTaken reports whether the engine refused a port that somebody else has.
-func portTaken(err error) bool {
+// portInUse reports whether the container did not start because its port is in use.
+func portInUse(err error) bool {
 	return strings.Contains(err.Error(), "port is already allocated") || strings.Contains(err.Error(), "address already in use")
 }
 
-// Kill ends the container's process at once, as a crash would.
+// Kill stops the container without a grace period, to simulate a crash.
 func (c *Container) Kill(t testing.TB) {
 	t.Helper()
 	now := time.Duration(0)
 	require.NoError(t, c.Stop(t.Context(), &now))
 }
 
-// Restart starts a container that was killed, and waits until it is ready again.
+// Restart starts a killed container and waits until it is ready.
 func (c *Container) Restart(t testing.TB) {
 	t.Helper()
 	require.NoError(t, c.Start(t.Context()))
 }
 
-// Shared is a container that the tests of one package share. It starts when the
-// first test wants it.
+// Shared is a container that the tests of a package share. The first call of Get starts it.
 type Shared struct {
 	start func() (*Container, error)
 	once  sync.Once
@@ -100,7 +100,7 @@ var (
 	all []*Shared
 )
 
-// NewShared shares the container that start gives.
+// NewShared returns a Shared that uses start to start the container.
 func NewShared(start func() (*Container, error)) *Shared {
 	s := &Shared{start: start}
 	mu.Lock()
@@ -109,7 +109,7 @@ func NewShared(start func() (*Container, error)) *Shared {
 	return s
 }
 
-// Main runs the tests of a package and then stops the containers that they shared:
+// Main runs the tests of a package, stops the shared containers and returns the exit code:
 //
 //	func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
 func Main(m *testing.M) int {
@@ -124,7 +124,7 @@ func Main(m *testing.M) int {
 	return code
 }
 
-// Get returns the container. With -short the test is skipped; without Docker it fails.
+// Get returns the container. It skips the test with -short and fails it without Docker.
 func (s *Shared) Get(t testing.TB) *Container {
 	t.Helper()
 	if testing.Short() {
@@ -135,7 +135,7 @@ func (s *Shared) Get(t testing.TB) *Container {
 	return s.c
 }
 
-// Own returns a container for this test alone.
+// Own starts a separate container for this test. The end of the test stops it.
 func Own(t testing.TB, start func() (*Container, error)) *Container {
 	t.Helper()
 	if testing.Short() {

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A port that the kernel may assign could be lost to any process while its container is down.
-func TestHostPortsAreNotAssignedByTheKernel(t *testing.T) {
+// The kernel could assign an ephemeral port to any process while the container is down.
+func TestHostPortsAreBelowTheEphemeralPorts(t *testing.T) {
 	t.Parallel()
 	limits, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	if err != nil {

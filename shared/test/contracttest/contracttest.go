@@ -1,5 +1,5 @@
-// Package contracttest holds what the shop answers to its contract, docs/openapi.yaml.
-// Tests show it each exchange that they have with a service.
+// Package contracttest verifies HTTP exchanges against the API contract, docs/openapi.yaml.
+// Tests pass it every request that they send and its response.
 package contracttest
 
 import (
@@ -26,7 +26,8 @@ import (
 	"gozon/shared/web/problem"
 )
 
-// Check fails t when the exchange is not as the contract says. Any goroutine may call it.
+// Check reports a test error if the exchange violates the contract (see [Verify]). Any
+// goroutine may call it.
 func Check(t testing.TB, req *http.Request, reqBody []byte, resp *http.Response, respBody []byte) {
 	t.Helper()
 	if err := Verify(req, reqBody, resp, respBody); err != nil {
@@ -34,11 +35,14 @@ func Check(t testing.TB, req *http.Request, reqBody []byte, resp *http.Response,
 	}
 }
 
-// Verify is an error when the exchange is not as the contract says: the answer has a
-// status, a header, a media type or a body that its operation does not document; a
-// request that the contract calls invalid succeeded; or there is no such operation, and
-// the answer is not a 404 or a 405 that says so. Of an answer that is not JSON, such as
-// an event stream, the body is not looked at. Probes are no part of the contract.
+// Verify returns an error if the exchange violates the contract:
+//
+//   - the operation does not document the status, media type, headers or body of the response;
+//   - an invalid request succeeded;
+//   - the contract has no such operation, and the response is not a 404 or 405 problem.
+//
+// It ignores the body of a response that is not JSON, such as an event stream. Probes and
+// metrics are not part of the contract and always pass.
 func Verify(req *http.Request, reqBody []byte, resp *http.Response, respBody []byte) error {
 	if slices.Contains([]string{"/livez", "/readyz", "/healthz", "/metrics"}, trim(req.URL.Path)) {
 		return nil
@@ -48,7 +52,7 @@ func Verify(req *http.Request, reqBody []byte, resp *http.Response, respBody []b
 		return err
 	}
 	if err := c.verify(req, reqBody, resp, respBody); err != nil {
-		return fmt.Errorf("%s %s, answered %d %s: not as docs/openapi.yaml says: %w",
+		return fmt.Errorf("%s %s: response %d %s violates docs/openapi.yaml: %w",
 			req.Method, req.URL.RequestURI(), resp.StatusCode, respBody, err)
 	}
 	return nil
@@ -65,12 +69,12 @@ func load() (*document, error) {
 	_, here, _, _ := runtime.Caller(0)
 	spec, err := openapi3.NewLoader().LoadFromFile(filepath.Join(filepath.Dir(here), "..", "..", "..", "docs", "openapi.yaml"))
 	if err != nil {
-		return nil, fmt.Errorf("load the contract: %w", err)
+		return nil, fmt.Errorf("load contract: %w", err)
 	}
 	if err := spec.Validate(openapi3.NewLoader().Context); err != nil {
-		return nil, fmt.Errorf("the contract is not valid OpenAPI: %w", err)
+		return nil, fmt.Errorf("contract is not valid OpenAPI: %w", err)
 	}
-	// Paths match with and without their slash, and at whatever host.
+	// Paths match with and without a trailing slash, on any host.
 	paths := openapi3.NewPaths()
 	for path, item := range spec.Paths.Map() {
 		paths.Set(trim(path), item)
@@ -78,7 +82,7 @@ func load() (*document, error) {
 	spec.Paths, spec.Servers = paths, nil
 	router, err := gorillamux.NewRouter(spec)
 	if err != nil {
-		return nil, fmt.Errorf("route the contract: %w", err)
+		return nil, fmt.Errorf("create router of contract: %w", err)
 	}
 	return &document{spec, router}, nil
 }
@@ -91,39 +95,39 @@ func trim(path string) string {
 }
 
 func (d *document) verify(req *http.Request, reqBody []byte, resp *http.Response, respBody []byte) error {
-	asked := req.Clone(req.Context())
-	asked.URL.Path, asked.URL.RawPath = trim(req.URL.Path), trim(req.URL.RawPath)
-	if req.Method == http.MethodHead { // it has no operations of its own: it is GET without the body
-		asked.Method = http.MethodGet
+	normalized := req.Clone(req.Context())
+	normalized.URL.Path, normalized.URL.RawPath = trim(req.URL.Path), trim(req.URL.RawPath)
+	if req.Method == http.MethodHead { // the contract has no HEAD operations: HEAD is GET without the body
+		normalized.Method = http.MethodGet
 	}
-	asked.Body, asked.ContentLength = io.NopCloser(bytes.NewReader(reqBody)), int64(len(reqBody))
+	normalized.Body, normalized.ContentLength = io.NopCloser(bytes.NewReader(reqBody)), int64(len(reqBody))
 
-	route, params, err := d.router.FindRoute(asked)
+	route, params, err := d.router.FindRoute(normalized)
 	if err != nil {
 		if resp.StatusCode != http.StatusNotFound && resp.StatusCode != http.StatusMethodNotAllowed {
-			return fmt.Errorf("%w: it must be answered 404 or 405", err)
+			return fmt.Errorf("%w: want status 404 or 405", err)
 		}
 		return d.verifyProblem(req, resp, respBody)
 	}
 	options := &openapi3filter.Options{ExcludeResponseBody: req.Method == http.MethodHead || !isJSON(resp)}
-	in := &openapi3filter.RequestValidationInput{Request: asked, PathParams: params, Route: route, Options: options}
+	in := &openapi3filter.RequestValidationInput{Request: normalized, PathParams: params, Route: route, Options: options}
 	if err := openapi3filter.ValidateRequest(req.Context(), in); err != nil && resp.StatusCode < http.StatusMultipleChoices {
-		return fmt.Errorf("an invalid request succeeded: %w", err)
+		return fmt.Errorf("invalid request succeeded: %w", err)
 	}
 	documented := route.Operation.Responses.Status(resp.StatusCode)
 	if documented == nil {
-		return errors.New("the operation documents no such status")
+		return errors.New("the operation does not document this status")
 	}
 	contentType := resp.Header.Get("Content-Type")
 	if documented.Value.Content.Get(contentType) == nil {
-		return fmt.Errorf("the answer documents no %q", contentType)
+		return fmt.Errorf("the operation does not document media type %q", contentType)
 	}
 	err = openapi3filter.ValidateResponse(req.Context(), &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: in, Status: resp.StatusCode, Header: resp.Header, Options: options,
 		Body: io.NopCloser(bytes.NewReader(respBody)),
 	})
 	if err != nil {
-		return fmt.Errorf("answer: %w", err)
+		return fmt.Errorf("response: %w", err)
 	}
 	if resp.StatusCode >= http.StatusBadRequest {
 		return d.verifyProblem(req, resp, respBody)
@@ -136,10 +140,11 @@ func isJSON(resp *http.Response) bool {
 	return mediaType == "application/json" || strings.HasSuffix(mediaType, "+json")
 }
 
-// verifyProblem holds a failure to the schema, and to what the registry of problem types says.
+// verifyProblem verifies an error response against the problem schema and the registry of
+// problem types.
 func (d *document) verifyProblem(req *http.Request, resp *http.Response, body []byte) error {
 	if got := resp.Header.Get("Content-Type"); got != problem.ContentType {
-		return fmt.Errorf("a failure is %q", got)
+		return fmt.Errorf("error response has Content-Type %q", got)
 	}
 	if req.Method == http.MethodHead {
 		return nil
@@ -158,13 +163,13 @@ func (d *document) verifyProblem(req *http.Request, resp *http.Response, body []
 	kind, known := problem.TypeByName(strings.TrimPrefix(p.Type, "/problems/"))
 	switch {
 	case !known:
-		return fmt.Errorf("problem: the type %q is in no registry", p.Type)
+		return fmt.Errorf("problem: type %q is not registered", p.Type)
 	case p.Title != kind.Title:
-		return fmt.Errorf("problem: the title of %s is %q", p.Type, kind.Title)
+		return fmt.Errorf("problem: title of %s is not %q", p.Type, kind.Title)
 	case p.Status != resp.StatusCode || !slices.Contains(kind.Statuses, p.Status):
-		return fmt.Errorf("problem: %s has no status %d in an answer of %d", p.Type, p.Status, resp.StatusCode)
+		return fmt.Errorf("problem: %s has status %d in a response with status %d", p.Type, p.Status, resp.StatusCode)
 	case p.RequestID != resp.Header.Get(service.RequestIDHeader):
-		return errors.New("problem: request_id is not the id of the answer")
+		return errors.New("problem: request_id does not match the response header")
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
-// Package databasetest gives tests a real PostgreSQL, with the roles and schemas
-// of the shop's own database, and a database of its own for each test.
+// Package databasetest runs a real PostgreSQL for tests. Each test gets a separate database
+// with the roles and schemas of the shop's database.
 package databasetest
 
 import (
@@ -16,7 +16,7 @@ import (
 
 	"github.com/docker/go-connections/nat"
 	"github.com/google/uuid"
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver of the wait and of the administrator
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver of wait.ForSQL and of Admin
 	"github.com/stretchr/testify/require"
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/wait"
@@ -39,7 +39,7 @@ func start() (*containertest.Container, error) {
 	roles := filepath.Join(filepath.Dir(here), "..", "..", "..", "deploy", "postgres", "10-roles.sh")
 	return containertest.Run(testcontainers.ContainerRequest{
 		Image: containertest.Image("POSTGRES_IMAGE", "postgres:17"),
-		// Durable, unlike most test databases: some tests kill it.
+		// fsync stays on, unlike in most test databases, because some tests kill the server.
 		Cmd: []string{"postgres", "-c", "max_connections=300"},
 		Env: map[string]string{"POSTGRES_USER": admin, "POSTGRES_PASSWORD": admin, "POSTGRES_DB": template},
 		Files: []testcontainers.ContainerFile{{
@@ -57,13 +57,13 @@ type Database struct {
 	server *containertest.Container
 }
 
-// New makes an empty database in the container that the package shares.
+// New creates an empty database in the container that the package shares.
 func New(t testing.TB) *Database {
 	t.Helper()
 	return create(t, shared.Get(t))
 }
 
-// Own makes a database in a container of its own, for a test that kills it.
+// Own creates a database in a separate container, for a test that kills it.
 func Own(t testing.TB) (*Database, *containertest.Container) {
 	t.Helper()
 	c := containertest.Own(t, start)
@@ -85,10 +85,10 @@ func url(c *containertest.Container, role, database string) string {
 	return fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable", role, role, c.Addr, database)
 }
 
-// URL is the address of the database for a role: orders, payments, or gozon, the administrator.
+// URL returns the connection URL for a role: orders, payments, or gozon, the administrator.
 func (d *Database) URL(role string) string { return url(d.server, role, d.name) }
 
-// Open returns a pool of the role's, with its schema migrated.
+// Open migrates the schema of role and returns a pool that connects as role.
 func (d *Database) Open(t testing.TB, role string, migrations fs.FS) (*sql.DB, *gorm.DB) {
 	t.Helper()
 	cfg := database.Config{URL: d.URL(role), MaxConns: 10}

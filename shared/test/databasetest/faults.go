@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Admin returns a pool of the administrator's.
+// Admin returns a pool that connects as the administrator.
 func (d *Database) Admin(t testing.TB) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("pgx", d.URL(admin))
@@ -19,18 +19,18 @@ func (d *Database) Admin(t testing.TB) *sql.DB {
 	return db
 }
 
-// Do runs a statement as the administrator.
+// Do executes a statement as the administrator.
 func (d *Database) Do(t testing.TB, statement string, args ...any) {
 	t.Helper()
 	_, err := d.Admin(t).ExecContext(t.Context(), statement, args...)
 	require.NoError(t, err)
 }
 
-// Hold runs a statement in a transaction of the administrator's, who then leaves it open
-// until release is called: what it has locked stays locked.
+// Hold executes a statement in a transaction of the administrator and keeps the transaction
+// open, with its locks, until release is called or the test ends.
 func (d *Database) Hold(t testing.TB, statement string, args ...any) (release func()) {
 	t.Helper()
-	tx, err := d.Admin(t).BeginTx(context.WithoutCancel(t.Context()), nil) // or the end of the test would roll it back
+	tx, err := d.Admin(t).BeginTx(context.WithoutCancel(t.Context()), nil) // t.Context is cancelled before cleanups run, which would roll back tx too early
 	require.NoError(t, err)
 	_, err = tx.ExecContext(t.Context(), statement, args...)
 	require.NoError(t, err)
@@ -39,23 +39,22 @@ func (d *Database) Hold(t testing.TB, statement string, args ...any) (release fu
 	return release
 }
 
-// TurnReadOnly makes every session that begins from now on read-only, as a failover to a
-// standby would, and ends those that there are.
+// TurnReadOnly makes new sessions read-only and terminates the existing ones, to simulate a
+// failover to a standby.
 func (d *Database) TurnReadOnly(t testing.TB) {
 	t.Helper()
 	d.Do(t, "ALTER DATABASE "+d.name+" SET default_transaction_read_only = on")
 	d.Do(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()", d.name)
 }
 
-// TurnWritable makes the sessions that begin from now on writable. Those that there are
-// stay as they are.
+// TurnWritable makes new sessions writable. Existing sessions stay read-only.
 func (d *Database) TurnWritable(t testing.TB) {
 	t.Helper()
 	d.Do(t, "BEGIN READ WRITE; ALTER DATABASE "+d.name+" RESET default_transaction_read_only; COMMIT")
 }
 
-// ChangeTables adds a column to each table of a schema and drops it again, as the migration
-// of a rolling update would. load is called while a table is changed, and after it was.
+// ChangeTables adds a column to each table of a schema and drops it, like the migrations of
+// a rolling update. It calls load during and after each change.
 func (d *Database) ChangeTables(t testing.TB, schema string, load func()) {
 	t.Helper()
 	db := d.Admin(t)

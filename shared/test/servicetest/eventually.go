@@ -7,26 +7,26 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Patience is how long a test waits for what must happen: long enough for a broker
-// to restart.
+// Patience is the maximum time that a test waits for an expected event. It is long enough
+// for a broker to restart.
 const Patience = 90 * time.Second
 
-// The pause between two looks grows with the time that has passed, to a tenth of it.
+// Limits of the polling interval, which is a tenth of the time that has passed.
 const (
 	pollFirst = 20 * time.Millisecond
 	pollMax   = time.Second
 )
 
-// Eventually waits until condition is true and fails the test if it is still false after
-// [Patience]. Unlike testify's function of the same name, it calls condition on the
+// Eventually polls condition until it returns true, and fails the test if it is still false
+// after [Patience]. Unlike testify's function of the same name, it calls condition on the
 // goroutine of its caller, so condition may use require.
 func Eventually(t testing.TB, condition func() bool, msgAndArgs ...any) {
 	t.Helper()
-	began := time.Now()
+	start := time.Now()
 	for !condition() {
-		waited := time.Since(began)
+		waited := time.Since(start)
 		if waited > Patience {
-			require.Fail(t, "the condition was never true", msgAndArgs...)
+			require.Fail(t, "the condition did not become true in time", msgAndArgs...)
 		}
 		<-time.After(min(max(pollFirst, waited/10), pollMax))
 	}

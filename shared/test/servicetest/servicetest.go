@@ -1,5 +1,5 @@
-// Package servicetest runs a whole service as its main does, beside a test's own
-// database and virtual host.
+// Package servicetest runs a complete service in a test, like its main function, with the
+// database and the virtual host of that test.
 package servicetest
 
 import (
@@ -25,16 +25,17 @@ import (
 
 // Service is a running service.
 type Service struct {
-	URL     string // of its API
-	Metrics string // of /metrics
+	URL     string // base URL of the API
+	Metrics string // URL of /metrics
 	ended   <-chan struct{}
 	stop    func() (exit int)
 	t       testing.TB
 }
 
-// Start runs p with the given DATABASE_URL and AMQP_URL, and with more settings (names
-// and values in turn), until the test or Stop ends it. It returns at once; see
-// Service.Ready.
+// Start runs p with the given DATABASE_URL and AMQP_URL, and with settings, which are
+// alternating names and values of environment variables. It does not wait until the service
+// is ready (see [Service.Ready]). The service runs until [Service.Stop] or the end of the
+// test.
 func Start(t testing.TB, p service.Program, databaseURL, amqpURL string, settings ...string) *Service {
 	t.Helper()
 	api, metrics := listen(t), listen(t)
@@ -45,15 +46,15 @@ func Start(t testing.TB, p service.Program, databaseURL, amqpURL string, setting
 	for i := 0; i < len(settings); i += 2 {
 		environ[settings[i]] = settings[i+1]
 	}
-	// The service is given listeners that are open already. If it were given the number of
-	// a port that was free a moment ago, another process could take that port first.
+	// The service gets open listeners. If it got only a free port number, another process
+	// could bind that port first.
 	p.Frame.ListenFunc = func(_ context.Context, addr string) (net.Listener, error) {
 		for _, l := range []net.Listener{api, metrics} {
 			if l.Addr().String() == addr {
 				return l, nil
 			}
 		}
-		return nil, fmt.Errorf("listen: %s is none of the test's", addr)
+		return nil, fmt.Errorf("listen: the test has no listener for %s", addr)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var log lockedBuffer
@@ -62,7 +63,7 @@ func Start(t testing.TB, p service.Program, databaseURL, amqpURL string, setting
 	go func() {
 		defer close(ended)
 		exit = p.Run(ctx, nil, environ, &log)
-		// A service that failed early has not closed them, and clients would wait for an answer.
+		// A service that failed early has not closed them, and clients would wait for a response.
 		_, _ = api.Close(), metrics.Close()
 	}()
 	s := &Service{
@@ -78,20 +79,20 @@ func Start(t testing.TB, p service.Program, databaseURL, amqpURL string, setting
 	return s
 }
 
-// Stop ends the service as SIGTERM would, and requires that it ends cleanly.
+// Stop stops the service, like SIGTERM, and fails the test if the exit code is not 0.
 func (s *Service) Stop() {
 	s.t.Helper()
 	require.Zero(s.t, s.stop(), "the service did not stop cleanly")
 }
 
-// Ready waits until the service misses nothing.
+// Ready waits until the status of the service is ready.
 func (s *Service) Ready(t testing.TB) *Service {
 	t.Helper()
 	s.waitFor(t, `"ready"`)
 	return s
 }
 
-// Degraded waits until the service runs without its broker.
+// Degraded waits until the status of the service is degraded, such as without its broker.
 func (s *Service) Degraded(t testing.TB) *Service {
 	t.Helper()
 	s.waitFor(t, `"degraded"`)
@@ -100,7 +101,7 @@ func (s *Service) Degraded(t testing.TB) *Service {
 
 func (s *Service) waitFor(t testing.TB, status string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), Patience) // its listener may be open before it answers
+	ctx, cancel := context.WithTimeout(t.Context(), Patience) // the listener accepts connections before the service responds
 	defer cancel()
 	Eventually(t, func() bool {
 		a, err := s.Do(ctx, http.MethodGet, "/readyz", "")
@@ -109,22 +110,22 @@ func (s *Service) waitFor(t testing.TB, status string) {
 		}
 		select {
 		case <-s.ended:
-			require.Fail(t, "the service has ended")
+			require.Fail(t, "the service has stopped")
 		default:
 		}
 		return false
 	}, "the service is not %s", status)
 }
 
-// Answer is what a service answered.
+// Answer is the response of a service.
 type Answer struct {
 	Status int
 	Header http.Header
 	Body   string
 }
 
-// Send sends a request, with a JSON body when body is not empty, and with the given
-// header: names and values in turn. The answer must be as the API's contract says.
+// Send sends a request and returns the response, which must conform to the API contract. A
+// body that is not empty is JSON. header contains alternating names and values.
 func (s *Service) Send(t testing.TB, method, path, body string, header ...string) Answer {
 	t.Helper()
 	a, err := s.Do(t.Context(), method, path, body, header...)
@@ -132,14 +133,14 @@ func (s *Service) Send(t testing.TB, method, path, body string, header ...string
 	return a
 }
 
-// Call sends a request like Send and returns the status and the body of the answer.
+// Call is like Send, but returns only the status and the body of the response.
 func (s *Service) Call(t testing.TB, method, path, body string) (int, string) {
 	t.Helper()
 	a := s.Send(t, method, path, body)
 	return a.Status, a.Body
 }
 
-// Get decodes the answer of a GET, which must be 200, into v.
+// Get sends a GET request, requires status 200 and decodes the body into v.
 func (s *Service) Get(t testing.TB, path string, v any) {
 	t.Helper()
 	status, body := s.Call(t, http.MethodGet, path, "")
@@ -147,8 +148,8 @@ func (s *Service) Get(t testing.TB, path string, v any) {
 	require.NoError(t, json.Unmarshal([]byte(body), v))
 }
 
-// Do is Send for goroutines other than the test's own, which must not end the test: it
-// returns what is wrong.
+// Do is like Send, but returns an error instead of failing the test, so that any goroutine
+// can call it.
 func (s *Service) Do(ctx context.Context, method, path, body string, header ...string) (Answer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, s.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -160,7 +161,7 @@ func (s *Service) Do(ctx context.Context, method, path, body string, header ...s
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	resp, err := http.DefaultTransport.RoundTrip(req) // no redirect is followed
+	resp, err := http.DefaultTransport.RoundTrip(req) // does not follow redirects
 	if err != nil {
 		return Answer{}, err
 	}
@@ -172,7 +173,8 @@ func (s *Service) Do(ctx context.Context, method, path, body string, header ...s
 	return Answer{resp.StatusCode, resp.Header, string(b)}, contracttest.Verify(req, []byte(body), resp, b)
 }
 
-// Metric is the value of the sample that is written as name in /metrics, labels included.
+// Metric returns the value of a sample in /metrics. name includes the labels, as in the
+// Prometheus text format.
 func (s *Service) Metric(t testing.TB, name string) float64 {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.Metrics, http.NoBody)
@@ -196,7 +198,7 @@ func listen(t testing.TB) net.Listener {
 	return l
 }
 
-// lockedBuffer is a log that is read while it may still be written.
+// lockedBuffer is a buffer for a log that may be read and written concurrently.
 type lockedBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

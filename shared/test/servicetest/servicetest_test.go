@@ -16,9 +16,8 @@ import (
 
 type config struct{ Service service.Config }
 
-// Nobody else can take the addresses of a service between its start and the moment at
-// which it listens.
-func TestAddressesAreHeldFromTheStart(t *testing.T) {
+// No other process can bind the addresses of a service before the service does.
+func TestAddressesAreBoundFromTheStart(t *testing.T) {
 	t.Parallel()
 	var cfg config
 	reg, health := service.NewRegistry(), &service.Health{}
@@ -28,7 +27,7 @@ func TestAddressesAreHeldFromTheStart(t *testing.T) {
 		Serve: func(ctx context.Context, log *slog.Logger) error {
 			for _, addr := range []string{cfg.Service.HTTPAddr, cfg.Service.MetricsAddr} {
 				if l, err := service.Listen(ctx, addr); err == nil {
-					return errors.Join(errors.New(addr+" was free"), l.Close())
+					return errors.Join(errors.New(addr+" was not bound"), l.Close())
 				}
 			}
 			api, metrics, err := cfg.Service.Listen(ctx)
@@ -45,8 +44,8 @@ func TestAddressesAreHeldFromTheStart(t *testing.T) {
 	require.Error(t, err)
 }
 
-// A condition that ends its goroutine, as require does when it fails, ends the caller.
-func TestEventuallyCallsItsConditionOnTheCallersGoroutine(t *testing.T) {
+// A condition that exits its goroutine, like a failing require, exits the caller.
+func TestEventuallyCallsTheConditionOnTheGoroutineOfTheCaller(t *testing.T) {
 	t.Parallel()
 	calls := 0
 	ended := make(chan struct{})

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Event is one Server-Sent Event. One without data only tells its id.
+// Event is a Server-Sent Event. An event without data only sets the last event id.
 type Event struct{ Type, ID, Data string }
 
 // Stream is an open stream of Server-Sent Events.
@@ -22,8 +22,8 @@ type Stream struct {
 	close  context.CancelFunc
 }
 
-// OpenStream follows the stream at url, from the event with the id lastID on if that is
-// not empty, until the test or Close ends it.
+// OpenStream opens the stream at url and reads it until [Stream.Close] or the end of the
+// test. If lastID is not empty, the stream resumes after that event id.
 func OpenStream(t testing.TB, url, lastID string) *Stream {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -33,7 +33,7 @@ func OpenStream(t testing.TB, url, lastID string) *Stream {
 	if lastID != "" {
 		req.Header.Set("Last-Event-ID", lastID)
 	}
-	resp, err := http.DefaultTransport.RoundTrip(req) //nolint:bodyclose // the reader closes it
+	resp, err := http.DefaultTransport.RoundTrip(req) //nolint:bodyclose // closed by the goroutine below
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, resp.StatusCode)
 	require.Equal(t, "text/event-stream", resp.Header.Get("Content-Type"))
@@ -48,7 +48,7 @@ func OpenStream(t testing.TB, url, lastID string) *Stream {
 	return s
 }
 
-// ReadEvents reads the events of a stream that came whole, until it ends.
+// ReadEvents returns the complete events of a stream, until it ends.
 func ReadEvents(r io.Reader) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
 		var e Event
@@ -73,19 +73,20 @@ func ReadEvents(r io.Reader) iter.Seq[Event] {
 	}
 }
 
-// Next waits for the next event; ok is false when the stream has ended.
+// Next waits for the next event. It returns false when the stream has ended, and fails the
+// test after [Patience].
 func (s *Stream) Next(t testing.TB) (e Event, ok bool) {
 	t.Helper()
 	select {
 	case e, ok = <-s.events:
 		return e, ok
 	case <-time.After(Patience):
-		require.Fail(t, "the stream is silent")
+		require.Fail(t, "no event arrived in time")
 		return Event{}, false
 	}
 }
 
-// Ended requires that the stream ends, whatever it may still tell.
+// Ended waits for the end of the stream and discards remaining events.
 func (s *Stream) Ended(t testing.TB) {
 	t.Helper()
 	for {
@@ -95,5 +96,5 @@ func (s *Stream) Ended(t testing.TB) {
 	}
 }
 
-// Close ends the stream from the client's side.
+// Close closes the stream from the client's side.
 func (s *Stream) Close() { s.close() }
