@@ -39,7 +39,7 @@ func Run(ctx context.Context, log *slog.Logger, drain time.Duration, parts ...Pa
 	var all []*running
 	ended := make(chan *running, len(parts))
 	for _, p := range parts {
-		// The context of a part outlives ctx: the end of ctx starts the shutdown, it does
+		// The context of a part outlives ctx: the end of ctx starts the shutdown but does
 		// not interrupt work in flight.
 		partCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 		r := &running{Part: p, stop: stop, done: make(chan struct{})}

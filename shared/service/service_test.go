@@ -82,6 +82,23 @@ func TestListenOpensBothListenersOrNeither(t *testing.T) {
 
 var discard = slog.New(slog.DiscardHandler)
 
+// Each part blocks until the other has started.
+func TestPartsStartTogether(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	first, second := make(chan struct{}), make(chan struct{})
+	part := func(started, other chan struct{}) service.Part {
+		return service.Part{Name: "part", Run: func(ctx context.Context) error {
+			close(started)
+			<-other
+			cancel()
+			<-ctx.Done()
+			return nil
+		}}
+	}
+	require.NoError(t, service.Run(ctx, discard, time.Minute, part(first, second), part(second, first)))
+}
+
 func TestPartsStopInReverseOrder(t *testing.T) {
 	t.Parallel()
 	var stopped []string
@@ -94,8 +111,8 @@ func TestPartsStopInReverseOrder(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.NoError(t, service.Run(ctx, discard, time.Minute, part("pool"), part("relay"), part("http")))
-	require.Equal(t, []string{"http", "relay", "pool"}, stopped)
+	require.NoError(t, service.Run(ctx, discard, time.Minute, part("publisher"), part("relay"), part("http")))
+	require.Equal(t, []string{"http", "relay", "publisher"}, stopped)
 }
 
 func TestFailingPartStopsTheOthers(t *testing.T) {

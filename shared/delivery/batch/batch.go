@@ -14,7 +14,7 @@
 //	another item of the batch is bad   the result of the caller's own item: the batch is halved until the bad item is alone
 //	another transaction holds a lock   the result of the caller's own item, later: it is retried separately from new items
 //	caller gave up, item still queued  ErrNotStarted: the item is dropped, nothing was done
-//	caller gave up, item in flight     ErrOutcomeUnknown: the item may or may not have been processed
+//	caller gave up, item in flight     ErrOutcomeUnknown, unless the attempt ends within 250 ms
 //	batch failed as a whole            the error of the batch
 package batch
 
@@ -28,7 +28,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Errors that [Batcher.Do] returns when its context ends first or when the batcher has stopped.
+// Errors that [Batcher.Do] returns if its context ends first or the batcher has stopped. With
+// ErrOutcomeUnknown, the item may or may not have been processed.
 var (
 	ErrNotStarted     = errors.New("not started: nothing was done")
 	ErrOutcomeUnknown = errors.New("outcome unknown: it may or may not have been done")

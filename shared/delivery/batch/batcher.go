@@ -65,8 +65,8 @@ func New[I, O any](opts Options[I, O]) *Batcher[I, O] {
 }
 
 // Do enqueues item for the next batch and waits for its result. A busy item is retried
-// until ctx ends. If ctx ends first, the error wraps ErrNotStarted or ErrOutcomeUnknown,
-// and the cause of ctx.
+// until ctx ends. If ctx ends first or Run returns, the error wraps ErrNotStarted or
+// ErrOutcomeUnknown, and the cause.
 func (b *Batcher[I, O]) Do(ctx context.Context, item I) (O, error) {
 	c := &call[I, O]{item: item, done: make(chan Result[O], 1)}
 	var cause error

@@ -33,7 +33,7 @@ import (
 	"gozon/shared/delivery/batch"
 )
 
-// Conn executes SQL. Pools and transactions implement it, those of database/sql and of gorm.
+// Conn executes SQL. Pools and transactions of database/sql and of gorm implement it.
 type Conn interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -63,7 +63,7 @@ func (c Config) connConfig() (*pgx.ConnConfig, error) {
 		return nil, errors.New("database: DATABASE_URL is not a PostgreSQL connection URL")
 	}
 	cfg.ConnectTimeout = 3 * time.Second
-	// Detect a host that disappears without closing its connections within 30 seconds.
+	// Detect within 30 seconds that a host disappeared without closing its connections.
 	cfg.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3,
 	}}).DialContext

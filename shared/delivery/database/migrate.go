@@ -29,8 +29,8 @@ const (
 // another transaction holds a lock, Migrate logs the error and retries until ctx is done.
 // Any other error is returned at once.
 //
-// Migrate uses its own connections, with different timeouts than the pool. A migration may
-// run for hours. A transactional migration waits at most three seconds for a lock, because
+// Migrate uses its own connections, without the timeouts of the pool. A migration may run
+// for hours. A transactional migration waits at most three seconds for a lock, because
 // all traffic queues behind it, and is then retried. A migration marked NO TRANSACTION,
 // such as CREATE INDEX CONCURRENTLY, does not block traffic and has no lock timeout: a
 // retry would start over.

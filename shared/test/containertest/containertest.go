@@ -135,7 +135,7 @@ func (s *Shared) Get(t testing.TB) *Container {
 	return s.c
 }
 
-// Own starts a separate container for this test. The end of the test stops it.
+// Own starts a separate container for this test. It is removed when the test ends.
 func Own(t testing.TB, start func() (*Container, error)) *Container {
 	t.Helper()
 	if testing.Short() {

@@ -165,7 +165,7 @@ func (d *document) verifyProblem(req *http.Request, resp *http.Response, body []
 	case !known:
 		return fmt.Errorf("problem: type %q is not registered", p.Type)
 	case p.Title != kind.Title:
-		return fmt.Errorf("problem: title of %s is not %q", p.Type, kind.Title)
+		return fmt.Errorf("problem: %s has title %q, want %q", p.Type, p.Title, kind.Title)
 	case p.Status != resp.StatusCode || !slices.Contains(kind.Statuses, p.Status):
 		return fmt.Errorf("problem: %s has status %d in a response with status %d", p.Type, p.Status, resp.StatusCode)
 	case p.RequestID != resp.Header.Get(service.RequestIDHeader):

@@ -135,7 +135,7 @@ func TestViolationsAreDetected(t *testing.T) {
 		"problem type of another status": {path: orderPath, status: 404, answer: strings.Replace(strings.Replace(notFound, "not-found", "internal", 1), "Not found", "Internal error", 1)},
 		"wrong problem status":           {path: orderPath, status: 404, answer: strings.Replace(notFound, "404", "405", 1)},
 		"wrong problem request id":       {path: orderPath, status: 404, answer: strings.Replace(notFound, `"me"`, `"you"`, 1)},
-		"error entry without pointer":    {path: orderPath, status: 404, answer: strings.Replace(notFound, `"detail"`, `"errors":[{"detail":"x"}],"detail"`, 1)},
+		"error entry without location":   {path: orderPath, status: 404, answer: strings.Replace(notFound, `"detail"`, `"errors":[{"detail":"x"}],"detail"`, 1)},
 		"503 without Retry-After":        {path: orderPath, status: 503, answer: `{"type":"/problems/unavailable","title":"Temporarily unavailable","status":503,"detail":"no","request_id":"me"}`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -48,7 +48,7 @@ func OpenStream(t testing.TB, url, lastID string) *Stream {
 	return s
 }
 
-// ReadEvents returns the complete events of a stream, until it ends.
+// ReadEvents returns an iterator over the complete events of r. It stops at the end of r.
 func ReadEvents(r io.Reader) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
 		var e Event
