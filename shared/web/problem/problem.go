@@ -1,6 +1,5 @@
-// Package problem is the shop's one way to say that a request failed: an
-// application/problem+json document (RFC 9457) with a stable type, and one entry
-// for each bad field.
+// Package problem builds and writes the shop's error responses: application/problem+json
+// documents (RFC 9457), each with a stable type and one entry for each invalid field.
 package problem
 
 import (
@@ -10,15 +9,16 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// StatusClientGone is what is counted for a client that did not wait (nginx's 499).
+// StatusClientGone is the status recorded for a request whose client disconnected before
+// the response (nginx's 499).
 const StatusClientGone = 499
 
-// ContentType of every problem document.
+// ContentType is the media type of a problem document.
 const ContentType = "application/problem+json"
 
 // Problem is an RFC 9457 problem document.
 //
-//nolint:errname // the name that the RFC gives it
+//nolint:errname // RFC 9457 calls it a problem
 type Problem struct {
 	Type      string  `json:"type"`
 	Title     string  `json:"title"`
@@ -28,125 +28,130 @@ type Problem struct {
 	Errors    []Field `json:"errors,omitempty"`
 }
 
-// Field is what is wrong with one field of the request's body (pointer is a JSON
-// Pointer, RFC 6901) or with one path, query or header parameter (parameter).
+// Field describes what is wrong with one field of the request body (Pointer, a JSON
+// Pointer as in RFC 6901) or with one path, query or header parameter (Parameter).
 type Field struct {
 	Pointer   string `json:"pointer,omitempty"`
 	Parameter string `json:"parameter,omitempty"`
 	Detail    string `json:"detail"`
 }
 
-// Error makes a Problem an error, so that a decoder can return one.
+// Error returns the title and the detail.
 func (p *Problem) Error() string { return p.Title + ": " + p.Detail }
 
 func newProblem(t Type, detail string) *Problem {
 	return &Problem{Type: t.URI(), Title: t.Title, Status: t.Statuses[0], Detail: detail}
 }
 
-// Malformed says that the request cannot be read at all (400).
+// Malformed returns a 400 for a request that cannot be parsed.
 func Malformed(detail string) *Problem {
 	return newProblem(malformedRequest, detail)
 }
 
-// Invalid says that the request reads well but says something that cannot be (422).
+// Invalid returns a 422 for a request that can be parsed but has invalid fields.
 func Invalid(fields ...Field) *Problem {
 	p := newProblem(invalidRequest, "one or more fields are not acceptable")
 	p.Errors = fields
 	return p
 }
 
-// InvalidParameter says that a path or query parameter is not acceptable (400).
+// InvalidParameter returns a 400 for an invalid path, query or header parameter.
 func InvalidParameter(name, detail string) *Problem {
 	p := newProblem(invalidParameter, name+" "+detail)
 	p.Errors = []Field{{Parameter: name, Detail: detail}}
 	return p
 }
 
-// NotFound says that there is no such thing (404).
+// NotFound returns a 404.
 func NotFound(detail string) *Problem {
 	return newProblem(notFound, detail)
 }
 
-// MethodNotAllowed says that the path exists, the method does not (405).
+// MethodNotAllowed returns a 405 for a path that does not support the method.
 func MethodNotAllowed(detail string) *Problem {
 	return newProblem(methodNotAllowed, detail)
 }
 
-// NotCancellable says that the order has ended in a way that a cancellation cannot change (409).
+// NotCancellable returns a 409 for an order that the shop has already cancelled.
 func NotCancellable(detail string) *Problem {
 	return newProblem(notCancellable, detail)
 }
 
-// RequestInFlight says that the first request with this Idempotency-Key is not answered yet (409).
+// RequestInFlight returns a 409 for a request whose Idempotency-Key belongs to a request
+// that is still being processed.
 func RequestInFlight() *Problem {
-	return newProblem(requestInFlight, "the first request with this Idempotency-Key is still being answered; try again in a moment")
+	return newProblem(requestInFlight, "the first request with this Idempotency-Key is still being processed; try again in a moment")
 }
 
-// KeyReused says that the Idempotency-Key was used for another request before (422).
+// KeyReused returns a 422 for an Idempotency-Key that was already used for a different
+// request.
 func KeyReused() *Problem {
-	return newProblem(idempotencyKeyReused, "this Idempotency-Key was used for another request; choose a new one")
+	return newProblem(idempotencyKeyReused, "this Idempotency-Key was already used for a different request; use a new one")
 }
 
-// TooLarge says that the body is larger than the shop takes (413).
+// TooLarge returns a 413 for a body that exceeds the size limit.
 func TooLarge(detail string) *Problem {
 	return newProblem(bodyTooLarge, detail)
 }
 
-// UnsupportedMediaType says that the body is not JSON (415).
+// UnsupportedMediaType returns a 415 for a body that is not declared as JSON.
 func UnsupportedMediaType(detail string) *Problem {
 	return newProblem(unsupportedMediaType, detail)
 }
 
-// Internal says that the shop is at fault; how stands in the log, never here (500).
+// Internal returns a 500 for an unexpected error. The cause belongs in the log, never in
+// the response.
 func Internal() *Problem {
-	return newProblem(internal, "the shop failed to answer; the fault is logged under this request's id")
+	return newProblem(internal, "something went wrong on our side; the server log has the details under this request id")
 }
 
-// BadGateway says that the service behind could not be reached (502).
+// BadGateway returns a 502 for a request that changed nothing: the upstream service could
+// not be reached, or it failed while serving a GET or HEAD.
 func BadGateway(detail string) *Problem {
 	return newProblem(upstreamUnavailable, detail)
 }
 
-// Unavailable says that nothing was done, and it is safe to try again (503).
+// Unavailable returns a 503: the request was not processed, and a retry is safe.
 func Unavailable(detail string) *Problem {
 	return newProblem(unavailable, detail)
 }
 
-// OutcomeUnknown says that the answer did not come in time, so what the request asked for
-// may or may not have been done (504).
+// OutcomeUnknown returns a 504: there was no response in time, so the request may or may
+// not have been processed.
 func OutcomeUnknown(detail string) *Problem {
 	return newProblem(outcomeUnknown, detail)
 }
 
-// BadGatewayUnknown says that the service behind broke off after the request was sent, so
-// what it asked for may or may not have been done (502).
+// BadGatewayUnknown returns a 502 for a connection that failed after the request was sent
+// upstream, so the request may or may not have been processed.
 func BadGatewayUnknown(detail string) *Problem {
 	p := newProblem(outcomeUnknown, detail)
 	p.Status = http.StatusBadGateway
 	return p
 }
 
-// Write answers c with p and ends its handler chain.
+// Write writes p as the response of c and aborts its handler chain.
 func Write(c *gin.Context, p *Problem) {
 	c.Abort()
 	WriteTo(c.Writer, p)
 }
 
-// WriteTo answers with p. The request id is taken from the answer's own header.
+// WriteTo writes p as the response, with the request id from the X-Request-Id response
+// header. It does nothing if the response has already started.
 func WriteTo(w gin.ResponseWriter, p *Problem) {
 	if w.Written() {
-		return // too late for another answer; the client sees a cut one
+		return // the client sees a truncated response
 	}
 	q := *p
 	q.RequestID = w.Header().Get("X-Request-Id")
 	body, err := json.Marshal(q)
 	if err != nil {
-		panic(err) // a struct of strings and an int always encodes
+		panic(err) // cannot happen: strings and an int always encode
 	}
 	if q.Status == http.StatusServiceUnavailable || q.Type == requestInFlight.URI() {
 		w.Header().Set("Retry-After", "1")
 	}
 	w.Header().Set("Content-Type", ContentType)
 	w.WriteHeader(q.Status)
-	_, _ = w.Write(body) // the client is gone, or it has it
+	_, _ = w.Write(body) // a failed write means that the client is gone
 }

@@ -5,109 +5,109 @@ import (
 	"slices"
 )
 
-// Type is one kind of failure. Its documents, its page and the API's contract say the
-// same of it, because they all take it from here.
+// Type describes one kind of failure. Problem documents and the pages under /problems/ are
+// built from it, and package contracttest checks the API contract against it.
 type Type struct {
-	Name     string // the last segment of its URI
+	Name     string // last segment of the URI
 	Title    string
 	Statuses []int  // the usual one first
 	Meaning  string // what happened
 	Advice   string // what the client should do
 }
 
-// URI is the type member of its documents: a relative reference, so that it is stable
-// at whatever host the shop is reached, and names the type's own page there.
+// URI returns the "type" member of the type's documents, which is also the path of its
+// page. The reference is relative, so it does not depend on the host name.
 func (t Type) URI() string { return "/problems/" + t.Name }
 
-// The types. Their names never change: clients tell failures apart by them.
+// The problem types. Clients distinguish failures by name, so names never change.
 var (
 	malformedRequest = Type{
 		"malformed-request", "Malformed request",
 		[]int{http.StatusBadRequest},
-		"The request cannot be read: its body is not one JSON object in UTF-8, it broke off, or its head is broken or too long. Nothing was done.",
-		"Correct the request. The same one will fail again.",
+		"The request cannot be parsed. Its body is not a single JSON object in UTF-8, the body was cut off, or the request line or a header is malformed or too long. The request was not processed.",
+		"Correct the request. Sending it again unchanged will fail again.",
 	}
 	invalidParameter = Type{
 		"invalid-parameter", "Invalid parameter",
 		[]int{http.StatusBadRequest},
-		"A parameter of the path or the query, or a header, has a value that cannot be. Nothing was done. errors names the parameter.",
-		"Correct the parameter. The same request will fail again.",
+		"A path parameter, query parameter or header has an invalid value. The request was not processed. The errors array names the parameter.",
+		"Correct the parameter. Sending the request again unchanged will fail again.",
 	}
 	notFound = Type{
 		"not-found", "Not found",
 		[]int{http.StatusNotFound},
-		"There is nothing at this path: no such order, no such account, or no such resource at all.",
-		"Check the path and the id. An account exists once money was put into it.",
+		"Nothing exists at this path: there is no such order, account or resource.",
+		"Check the path and the id. An account exists only after its first deposit.",
 	}
 	methodNotAllowed = Type{
 		"method-not-allowed", "Method not allowed",
 		[]int{http.StatusMethodNotAllowed},
-		"The path exists, but it does not answer this method. Nothing was done.",
-		"Use one of the methods that the Allow header names.",
+		"The path exists but does not support this method. The request was not processed.",
+		"Use one of the methods listed in the Allow header.",
 	}
 	notCancellable = Type{
 		"not-cancellable", "Not cancellable",
 		[]int{http.StatusConflict},
-		"The order ended in a way that a cancellation cannot change: the shop itself cancelled it, for the reason that it carries.",
-		"Read the order. Nothing was charged for it, so there is nothing to give back.",
+		"The order cannot be cancelled because the shop has already cancelled it. Its cancel_reason gives the reason.",
+		"Read the order. It was not charged, so there is nothing to refund.",
 	}
 	requestInFlight = Type{
 		"request-in-flight", "Request in flight",
 		[]int{http.StatusConflict},
-		"The first request with this Idempotency-Key is still being answered.",
-		"Send the same request with the same key again, after the seconds that Retry-After says.",
+		"The first request with this Idempotency-Key is still being processed.",
+		"Wait for the number of seconds in the Retry-After header, then retry the same request with the same key.",
 	}
 	bodyTooLarge = Type{
 		"body-too-large", "Body too large",
 		[]int{http.StatusRequestEntityTooLarge},
-		"The body has more than 64 KiB. Nothing was done.",
-		"Send less. No request of this shop needs that much.",
+		"The body is larger than 64 KiB. The request was not processed.",
+		"Send a smaller body. No endpoint of this API needs more.",
 	}
 	unsupportedMediaType = Type{
 		"unsupported-media-type", "Unsupported media type",
 		[]int{http.StatusUnsupportedMediaType},
-		"The body is not declared as JSON. Nothing was done.",
+		"The Content-Type of the body is not JSON. The request was not processed.",
 		"Send the header Content-Type: application/json.",
 	}
 	invalidRequest = Type{
 		"invalid-request", "Invalid request",
 		[]int{http.StatusUnprocessableEntity},
-		"The request can be read, but one or more of its fields say something that cannot be. Nothing was done. errors has one entry for each bad field, with a JSON Pointer to it.",
-		"Correct the fields. The same request will fail again.",
+		"The request can be parsed, but one or more fields are invalid. The request was not processed. The errors array has one entry for each invalid field, with a JSON Pointer to it.",
+		"Correct the fields. Sending the request again unchanged will fail again.",
 	}
 	idempotencyKeyReused = Type{
 		"idempotency-key-reused", "Idempotency-Key reused",
 		[]int{http.StatusUnprocessableEntity},
-		"This Idempotency-Key was used for another request before. Nothing was done.",
-		"Choose a new key for each new request, and keep a key for the repetitions of its own request alone.",
+		"This Idempotency-Key was already used for a different request. The request was not processed.",
+		"Use a new key for each new request. Reuse a key only to retry the request it was first sent with.",
 	}
 	internal = Type{
 		"internal", "Internal error",
 		[]int{http.StatusInternalServerError},
-		"The shop is at fault. How stands in its log under the request's id. It is not known whether the request was done.",
-		"Look before you try again, or try again with the same Idempotency-Key. Report the request_id when it stays.",
+		"Something went wrong on our side. The server log has the details under this request id. The request may or may not have been processed.",
+		"Retry with the same Idempotency-Key. Without a key, check the outcome before you retry. If the problem persists, report the request_id.",
 	}
 	upstreamUnavailable = Type{
 		"upstream-unavailable", "Service unavailable",
 		[]int{http.StatusBadGateway},
-		"A service of the shop cannot be reached, or it broke off while it was read from. Nothing was done.",
-		"Try the same request again, with growing pauses. It is safe.",
+		"A service of the shop cannot be reached, or the connection to it failed during a read request. Nothing was changed.",
+		"Retry the same request with increasing delays. Retrying is safe.",
 	}
 	outcomeUnknown = Type{
 		"outcome-unknown", "Outcome unknown",
 		[]int{http.StatusGatewayTimeout, http.StatusBadGateway},
-		"The answer did not come: in time (504), or at all, because the service broke off after the request was sent (502). What was asked for may or may not have been done.",
-		"Send the same request with the same Idempotency-Key again: it is done once. Without a key, look before you try again.",
+		"No response arrived in time (504), or the connection to the service failed after the request was sent (502). The request may or may not have been processed.",
+		"Retry with the same Idempotency-Key: the request is processed only once. Without a key, check the outcome before you retry.",
 	}
 	unavailable = Type{
 		"unavailable", "Temporarily unavailable",
 		[]int{http.StatusServiceUnavailable},
-		"The shop cannot do this right now: it is overloaded, or a part that it needs is down. Nothing was done.",
-		"Try the same request again after the seconds that Retry-After says. It is safe.",
+		"The shop cannot process the request right now: it is overloaded, or a component it depends on is down. The request was not processed.",
+		"Wait for the number of seconds in the Retry-After header, then retry the same request. Retrying is safe.",
 	}
 )
 
-// Types has every type, in the order of their statuses.
+// Types returns all problem types, in the order of the API contract.
 func Types() []Type {
 	return []Type{
 		malformedRequest, invalidParameter, notFound, methodNotAllowed, notCancellable, requestInFlight, bodyTooLarge,
@@ -115,7 +115,7 @@ func Types() []Type {
 	}
 }
 
-// TypeByName finds a type by the last segment of its URI.
+// TypeByName returns the type with the given name, if there is one.
 func TypeByName(name string) (Type, bool) {
 	all := Types()
 	i := slices.IndexFunc(all, func(t Type) bool { return t.Name == name })

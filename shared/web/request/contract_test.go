@@ -15,8 +15,8 @@ import (
 
 const maxItem = 200
 
-// pattern is a pattern of docs/openapi.yaml. It is written for ECMA-262 and uses nothing
-// that means something else to Go, except how a code point is escaped.
+// pattern returns the pattern at a path of docs/openapi.yaml. The patterns are ECMA-262.
+// The escape of a code point is the only syntax in them that differs from Go's.
 func pattern(t *testing.T, path ...string) *regexp.Regexp {
 	t.Helper()
 	contract, err := os.ReadFile("../../../docs/openapi.yaml")
@@ -40,7 +40,7 @@ func itemPattern(t *testing.T) *regexp.Regexp {
 
 func acceptsText(s string) bool { return checkText(strings.TrimSpace(s), maxItem) == "" }
 
-func TestTextIsWhatTheContractSays(t *testing.T) {
+func TestTextMatchesContract(t *testing.T) {
 	t.Parallel()
 	contract := itemPattern(t)
 	family := "👩\u200d👩\u200d👧"
@@ -54,16 +54,16 @@ func TestTextIsWhatTheContractSays(t *testing.T) {
 		"a\u202eb": false, "\u2066a\u2069": false, "a\u200eb": false, "a\u061cb": false, "a\u180eb": false, "\ufff9": false,
 		"\u200d": false, "a\u200d": false, "\u200ca": false, "a \u200d": false, "\ufffd": false, "a\ufffdb": false,
 	} {
-		require.Equal(t, want, acceptsText(s), "the code, %+q", s)
-		require.Equal(t, want, contract.MatchString(s), "the contract, %+q", s)
+		require.Equal(t, want, acceptsText(s), "code, %+q", s)
+		require.Equal(t, want, contract.MatchString(s), "contract, %+q", s)
 	}
 }
 
-func TestTextAndContractAgreeAboutEachCharacter(t *testing.T) {
+func TestTextMatchesContractForEveryCharacter(t *testing.T) {
 	t.Parallel()
 	contract := itemPattern(t)
 	for r := rune(0); r <= 0x10FFFF; r++ {
-		if !utf8.ValidRune(r) || r > 0xFFFF && r&0xFF != 0 { // of the others a few: none of them is named
+		if !utf8.ValidRune(r) || r > 0xFFFF && r&0xFF != 0 { // sample the other planes: the rules name none of their characters
 			continue
 		}
 		for _, s := range []string{string(r), "a" + string(r) + "b"} {
@@ -74,7 +74,7 @@ func TestTextAndContractAgreeAboutEachCharacter(t *testing.T) {
 	}
 }
 
-func TestTextAndContractAgree(t *testing.T) {
+func TestTextMatchesContractForRandomStrings(t *testing.T) {
 	t.Parallel()
 	contract := itemPattern(t)
 	special := rapid.SampledFrom([]rune(" \t\n\r\x00\x1f\x7f\u0085\u00a0\u00ad\u061c\u1680\u180e\u2000\u200a\u200b\u200c\u200d\u200e\u200f" +
@@ -85,13 +85,13 @@ func TestTextAndContractAgree(t *testing.T) {
 			rapid.StringOfN(plain, 0, 210, -1).Draw(t, "middle") +
 			rapid.StringOfN(rapid.OneOf(special, plain, rapid.Rune()), 0, 4, -1).Draw(t, "end")
 		if acceptsText(s) != contract.MatchString(s) {
-			t.Fatalf("the code says %t, the contract %t: %+q", acceptsText(s), contract.MatchString(s), s)
+			t.Fatalf("accepted by the code: %t, by the contract: %t: %+q", acceptsText(s), contract.MatchString(s), s)
 		}
 	})
 }
 
-// The white space that HTTP lets stand around a value is no part of it.
-func TestKeyAndContractAgree(t *testing.T) {
+// White space around a header value is not part of the value, so it is trimmed first.
+func TestIdempotencyKeyMatchesContract(t *testing.T) {
 	t.Parallel()
 	contract := pattern(t, "components", "parameters", "IdempotencyKey", "schema")
 	part := rapid.OneOf(rapid.SampledFrom([]rune(`"\ aZ~!#[]^`+"\x7f\u00a0é")), rapid.Rune())
@@ -102,7 +102,7 @@ func TestKeyAndContractAgree(t *testing.T) {
 		value = strings.Trim(value, " \t")
 		key, err := IdempotencyKey(&http.Request{Header: http.Header{"Idempotency-Key": {value}}})
 		if accepted := err == nil && key != ""; accepted != contract.MatchString(value) {
-			t.Fatalf("the code says %t, the contract %t: %+q", accepted, contract.MatchString(value), value)
+			t.Fatalf("accepted by the code: %t, by the contract: %t: %+q", accepted, contract.MatchString(value), value)
 		}
 	})
 }

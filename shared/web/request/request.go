@@ -1,5 +1,5 @@
-// Package request reads what clients send: one JSON object, strictly, with one
-// clear sentence for each field that is not acceptable.
+// Package request parses and validates client requests: JSON bodies, query parameters and
+// the Idempotency-Key header. Every invalid field is reported with its own error text.
 package request
 
 import (
@@ -17,21 +17,21 @@ import (
 	"gozon/shared/web/problem"
 )
 
-// MaxBody is the largest body the shop reads, in bytes.
+// MaxBody is the maximum size of a request body, in bytes.
 const MaxBody = 64 << 10
 
-// MaxUserID is 2^53−1, the largest integer that every JSON reader gets exactly.
+// MaxUserID is 2^53−1, the largest integer that every JSON parser represents exactly.
 const MaxUserID = 1<<53 - 1
 
-// Object is a JSON object whose fields are read one by one. What is wrong with
-// them is collected; [Object.Problem] has it all. It is not for concurrent use.
+// Object is a JSON object whose fields are read one by one. Each read collects the field's
+// error, and [Object.Problem] returns all of them. An Object is not safe for concurrent use.
 type Object struct {
 	fields map[string]json.RawMessage
 	errors []problem.Field
 }
 
-// ReadObject reads the body of r. The error is a *problem.Problem: 400 malformed,
-// 413 too large, 415 not JSON.
+// ReadObject reads the body of r, which must be a single JSON object of at most [MaxBody]
+// bytes. The error is a *problem.Problem: 400 malformed, 413 too large, 415 not JSON.
 func ReadObject(r *http.Request) (*Object, error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/json" {
@@ -53,12 +53,13 @@ func ReadObject(r *http.Request) (*Object, error) {
 		return nil, problem.Malformed("the body must be one JSON object")
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, problem.Malformed("the body must be one JSON object and nothing after it")
+		return nil, problem.Malformed("the body must be one JSON object with nothing after it")
 	}
 	return &Object{fields: fields}, nil
 }
 
-// Problem is nil when every field was acceptable, and a 422 that names each bad one otherwise.
+// Problem returns nil if all fields read so far are valid. Otherwise it returns a
+// *problem.Problem, 422, with one entry for each invalid field.
 func (o *Object) Problem() error {
 	if len(o.errors) == 0 {
 		return nil
@@ -79,7 +80,7 @@ func (o *Object) raw(name string) (string, bool) {
 	return string(v), true
 }
 
-// UserID reads an integer of 1 … 2^53−1.
+// UserID reads an integer from 1 to [MaxUserID].
 func (o *Object) UserID(name string) int64 {
 	raw, ok := o.raw(name)
 	if !ok {
@@ -94,14 +95,14 @@ func (o *Object) UserID(name string) int64 {
 
 var errUserID = errors.New("must be an integer from 1 to 9007199254740991")
 
-// The number of items on a page.
+// The number of items per page.
 const (
 	defaultLimit = 20
 	maxLimit     = 100
 )
 
-// Limit reads the query's limit: how many items a page may have. The error is a
-// *problem.Problem, 400.
+// Limit returns the query parameter limit, the maximum number of items per page. The
+// error is a *problem.Problem, 400.
 func Limit(r *http.Request) (int, error) {
 	values, given := r.URL.Query()["limit"]
 	if !given {
@@ -114,7 +115,7 @@ func Limit(r *http.Request) (int, error) {
 	return limit, nil
 }
 
-// ParseUserID reads the decimal digits of an integer of 1 … 2^53−1.
+// ParseUserID parses a decimal integer from 1 to [MaxUserID], without a sign or leading zeros.
 func ParseUserID(s string) (int64, error) {
 	id, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || id < 1 || id > MaxUserID || s[0] == '+' || s[0] == '0' {
@@ -123,8 +124,8 @@ func ParseUserID(s string) (int64, error) {
 	return id, nil
 }
 
-// Amount reads an amount of money of at least least.
-func (o *Object) Amount(name string, least money.Amount) money.Amount {
+// Amount reads an amount of money that must be at least minimum.
+func (o *Object) Amount(name string, minimum money.Amount) money.Amount {
 	raw, ok := o.raw(name)
 	if !ok {
 		return 0
@@ -133,38 +134,39 @@ func (o *Object) Amount(name string, least money.Amount) money.Amount {
 	switch {
 	case err != nil:
 		o.fail(name, err.Error())
-	case a < least:
-		o.fail(name, "must be at least "+least.String())
+	case a < minimum:
+		o.fail(name, "must be at least "+minimum.String())
 	}
 	return a
 }
 
-// MaxKey is the length of an Idempotency-Key, in characters.
+// MaxKey is the maximum length of an Idempotency-Key, in characters.
 const MaxKey = 255
 
-// IdempotencyKey reads the Idempotency-Key header (draft-ietf-httpapi-idempotency-key-header):
-// an RFC 8941 string, `"abc"`, or the bare value that many clients send, abc, which is
-// the same key. It is "" when there is none. The error is a *problem.Problem, 400.
+// IdempotencyKey returns the value of the Idempotency-Key header
+// (draft-ietf-httpapi-idempotency-key-header), or "" if there is none. It accepts an
+// RFC 8941 string, `"abc"`, and the bare value that many clients send, abc. Both are the
+// same key. The error is a *problem.Problem, 400.
 func IdempotencyKey(r *http.Request) (string, error) {
-	wrong := func(detail string) (string, error) { return "", problem.InvalidParameter("Idempotency-Key", detail) }
+	invalid := func(detail string) (string, error) { return "", problem.InvalidParameter("Idempotency-Key", detail) }
 	values := r.Header.Values("Idempotency-Key")
 	if len(values) == 0 {
 		return "", nil
 	}
-	key := strings.Trim(values[0], " \t") // what HTTP lets stand around a value
+	key := strings.Trim(values[0], " \t") // HTTP allows white space around a value
 	if inner, quoted := strings.CutPrefix(key, `"`); quoted {
 		var closed bool
 		if key, closed = strings.CutSuffix(inner, `"`); !closed || strings.ContainsAny(key, `"\`) {
-			return wrong("must be one string, such as \"8e03978e-40d5-43dd-bc93-6894a57f9324\"")
+			return invalid("must be one string, such as \"8e03978e-40d5-43dd-bc93-6894a57f9324\"")
 		}
 	}
 	switch {
 	case len(values) > 1:
-		return wrong("must be given once")
+		return invalid("must be given only once")
 	case key == "" || len(key) > MaxKey:
-		return wrong("must have 1 to " + strconv.Itoa(MaxKey) + " characters")
+		return invalid("must have 1 to " + strconv.Itoa(MaxKey) + " characters")
 	case strings.ContainsFunc(key, func(c rune) bool { return c <= ' ' || c > '~' }):
-		return wrong("must be visible ASCII characters")
+		return invalid("must contain only visible ASCII characters")
 	}
 	return key, nil
 }

@@ -8,9 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// Text reads a string of 1 to limit characters after trimming white space. Nothing in it
-// is invisible but spaces and joiners between other characters. The contract's pattern for
-// an order's item accepts the same.
+// Text reads a string, trims white space and requires 1 to limit characters. The only
+// invisible characters allowed are spaces and joiners between other characters. The
+// pattern of an order's item in docs/openapi.yaml accepts the same strings.
 func (o *Object) Text(name string, limit int) string {
 	raw, ok := o.raw(name)
 	if !ok {
@@ -22,20 +22,20 @@ func (o *Object) Text(name string, limit int) string {
 		return ""
 	}
 	s = strings.TrimSpace(s)
-	if wrong := checkText(s, limit); wrong != "" {
-		o.fail(name, wrong)
+	if detail := checkText(s, limit); detail != "" {
+		o.fail(name, detail)
 	}
 	return s
 }
 
-// checkText says what is wrong with a text that was trimmed, if anything is.
+// checkText returns what is wrong with a trimmed text, or "".
 func checkText(s string, limit int) string {
 	switch n := utf8.RuneCountInString(s); {
 	case n == 0:
 		return "must not be empty"
 	case n > limit:
 		return "must have at most " + strconv.Itoa(limit) + " characters"
-	case strings.ContainsRune(s, utf8.RuneError): // also what half a surrogate pair is decoded to
+	case strings.ContainsRune(s, utf8.RuneError): // an unpaired surrogate decodes to it as well
 		return "must be valid Unicode text"
 	case strings.ContainsFunc(s, unicode.IsControl):
 		return "must not contain control characters"
@@ -47,12 +47,13 @@ func checkText(s string, limit int) string {
 	return ""
 }
 
-// joiners are ZWNJ and ZWJ, which emoji and some scripts need.
+// joiners are ZWNJ and ZWJ, which some scripts and emoji need.
 const joiners = "\u200c\u200d"
 
-// isInvisible lists the line separators and those format characters (Unicode's Zl, Zp and
-// Cf) that no text needs. Unlike the categories, the list stays the same when Unicode grows,
-// here and in whatever engine runs the contract's pattern.
+// isInvisible reports whether r is a line separator or a format character (Unicode
+// categories Zl, Zp and Cf) that no text needs. The characters are listed because the
+// categories change with the Unicode version, here and in the engine that runs the
+// contract's pattern.
 func isInvisible(r rune) bool {
 	switch {
 	case r == 0x00AD, r == 0x061C, r == 0x180E, r == 0x200B, r == 0x200E, r == 0x200F, r == 0xFEFF,
