@@ -15,50 +15,43 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"gozon/orders/internal/live"
-	"gozon/orders/internal/order"
 )
 
-// writeWithin is how long a client may take to read what it was sent; one that is slower
-// is cut off and comes back.
-const writeWithin = 10 * time.Second
+// writeTimeout is how long a client may take to read what it was sent. A slower client is
+// disconnected and resumes.
+const writeTimeout = 10 * time.Second
 
-// events is the stream of a user's orders (Server-Sent Events): a snapshot first, or what
-// was missed since Last-Event-ID, then each order as it changes.
+// events is the stream of a user's orders (Server-Sent Events). It starts with a snapshot,
+// or with the changes since Last-Event-ID, and continues with each order that changes.
 //
-// The stream takes its connection over from the HTTP server, whose buffers and deep
-// stacks would cost an idle stream several times what it costs here. The end of the
-// answer is then the end of the connection.
-func (a *API) events(c *gin.Context) {
-	user, limit, err := listed(c)
+// The stream hijacks its connection, because the buffers and deep stacks of the HTTP server
+// would multiply the memory of an idle stream. The response ends with the connection.
+func (a API) events(ctx context.Context, c *gin.Context) error {
+	user, limit, err := pageQuery(c)
 	if err != nil {
-		a.fail(c, err)
-		return
+		return err
 	}
-	if c.Request.Method == http.MethodHead { // it asks what GET would begin with, not to follow anything
+	if c.Request.Method == http.MethodHead {
 		c.Header("Content-Type", "text/event-stream")
 		c.Header("Cache-Control", "no-store")
 		c.Status(http.StatusOK)
-		return
+		return nil
 	}
-	// An id that is none of ours is as good as no id: the client gets a snapshot.
+	// An unknown id is treated as none: the client gets a snapshot.
 	last, _ := strconv.ParseInt(c.GetHeader("Last-Event-ID"), 10, 64)
-	ctx, cancel := context.WithTimeout(c.Request.Context(), answerWithin)
-	defer cancel()
-	follow, start, err := a.Live.Follow(ctx, user, order.Watermark(last), limit)
+	follow, start, err := a.Live.Follow(ctx, user, live.Watermark(last), limit)
 	if err != nil {
-		a.fail(c, err)
-		return
+		return err
 	}
-	handedOver := false
+	hijacked := false
 	defer func() {
-		if !handedOver {
+		if !hijacked {
 			follow.Close()
 		}
 	}()
 	first, err := startFrames(start)
 	if err != nil {
-		a.fail(c, err)
-		return
+		return err
 	}
 	h := c.Writer.Header()
 	h.Set("Content-Type", "text/event-stream")
@@ -66,28 +59,28 @@ func (a *API) events(c *gin.Context) {
 	h.Set("Connection", "close")
 	h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
 	head := bytes.NewBufferString("HTTP/1.1 200 OK\r\n")
-	_ = h.Write(head) // a buffer takes everything
+	_ = h.Write(head) // never fails
 	fmt.Fprintf(head, "\r\n%s", first)
 	conn, _, err := c.Writer.Hijack()
 	if err != nil {
-		a.fail(c, err)
-		return
+		return err
 	}
-	handedOver = true
-	go stream{conn, follow, a.Stopping, a.Log}.run(context.WithoutCancel(c.Request.Context()), head.Bytes())
+	hijacked = true
+	go stream{conn, follow, a.Shutdown, a.Log}.run(context.WithoutCancel(c.Request.Context()), head.Bytes())
+	return nil
 }
 
-// stream is one client's connection.
+// stream is the connection of one client.
 type stream struct {
 	net.Conn
 	follow   *live.Stream
-	stopping <-chan struct{}
+	shutdown <-chan struct{}
 	log      *slog.Logger
 }
 
 func (s stream) run(ctx context.Context, head []byte) {
 	defer s.end(ctx)
-	go func() { // a client has nothing more to say: whatever is read here is its end
+	go func() { // the client sends nothing more, so this read returns when it disconnects
 		defer s.end(ctx)
 		_, _ = s.Read(make([]byte, 1))
 	}()
@@ -104,25 +97,25 @@ func (s stream) run(ctx context.Context, head []byte) {
 			if err != nil || s.send(frames) != nil {
 				return
 			}
-		case <-s.stopping:
+		case <-s.shutdown:
 			return
 		}
 	}
 }
 
-// end is deferred by both goroutines of a stream. The server recovers from panics on its
-// own goroutines alone; on these, a panic would end the process, and with it all others'
-// streams. It ends this stream, whose client resumes.
+// end closes the stream, whose client resumes. Both goroutines of a stream defer it to
+// recover from panics: the HTTP server recovers only on its own goroutines, and a panic
+// here would end the process and all other streams.
 func (s stream) end(ctx context.Context) {
 	if cause := recover(); cause != nil {
-		s.log.ErrorContext(ctx, "panic in an event stream, closing it", "cause", cause, "stack", string(debug.Stack()))
+		s.log.ErrorContext(ctx, "event stream: panic, closing it", "cause", cause, "stack", string(debug.Stack()))
 	}
 	s.follow.Close()
-	_ = s.Close() // by the other goroutine as well
+	_ = s.Close() // the other goroutine may have closed it
 }
 
 func (s stream) send(frames []byte) error {
-	if err := s.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
+	if err := s.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
 	}
 	_, err := s.Write(frames)
@@ -131,34 +124,34 @@ func (s stream) send(frames []byte) error {
 
 func startFrames(s live.Start) ([]byte, error) {
 	if s.Resumed {
-		// Only when it has all that it missed may the client come back with the new mark.
-		missed, err := batchFrames(live.Batch{Mark: s.Last, Orders: s.Missed})
+		// Only a client that has received all missed orders may resume with the new watermark.
+		missed, err := batchFrames(live.Batch{Watermark: s.Last, Orders: s.Missed})
 		if err != nil {
 			return nil, err
 		}
-		return append(missed, heartbeat(s.Mark)...), nil
+		return append(missed, heartbeat(s.Watermark)...), nil
 	}
-	data, err := json.Marshal(toPage(s.Snapshot))
+	data, err := json.Marshal(toPage(s.Page))
 	if err != nil {
 		return nil, err
 	}
-	return fmt.Appendf(nil, "retry: 1000\nevent: snapshot\nid: %d\ndata: %s\n\n", s.Mark, data), nil
+	return fmt.Appendf(nil, "retry: 1000\nevent: snapshot\nid: %d\ndata: %s\n\n", s.Watermark, data), nil
 }
 
-// heartbeat is an event without data, which tells its id alone.
-func heartbeat(mark order.Watermark) []byte { return fmt.Appendf(nil, "id: %d\n:\n\n", mark) }
+// heartbeat is an event without data, which only updates the client's last event id.
+func heartbeat(w live.Watermark) []byte { return fmt.Appendf(nil, "id: %d\n:\n\n", w) }
 
 func batchFrames(b live.Batch) ([]byte, error) {
 	if len(b.Orders) == 0 {
-		return heartbeat(b.Mark), nil
+		return heartbeat(b.Watermark), nil
 	}
 	var frames []byte
-	for _, o := range b.Orders {
-		data, err := json.Marshal(toJSON(o))
+	for _, r := range b.Orders {
+		data, err := json.Marshal(toJSON(r.Order))
 		if err != nil {
 			return nil, err
 		}
-		frames = fmt.Appendf(frames, "event: order\nid: %d\ndata: %s\n\n", b.Mark, data)
+		frames = fmt.Appendf(frames, "event: order\nid: %d\ndata: %s\n\n", b.Watermark, data)
 	}
 	return frames, nil
 }
