@@ -13,7 +13,7 @@ import (
 	"gozon/shared/test/servicetest"
 )
 
-func (b *bench) cancel(t *testing.T, orderID string, header ...string) servicetest.Answer {
+func (b *fixture) cancel(t *testing.T, orderID string, header ...string) servicetest.Answer {
 	t.Helper()
 	return b.Send(t, http.MethodPost, "/orders/"+orderID+"/cancel", "", header...)
 }
@@ -26,7 +26,7 @@ func decoded(t *testing.T, a servicetest.Answer) placed {
 }
 
 // next takes the next message from orders_queue, of the given type.
-func (b *bench) next(t *testing.T, eventType string) events.Envelope {
+func (b *fixture) next(t *testing.T, eventType string) events.Envelope {
 	t.Helper()
 	e, err := events.Parse(b.broker.Get(t, broker.OrdersQueue).Body)
 	require.NoError(t, err)

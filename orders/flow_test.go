@@ -16,6 +16,7 @@ import (
 	"gozon/orders/internal/postgres"
 	"gozon/orders/migrations"
 	"gozon/shared/contract/events"
+	"gozon/shared/delivery"
 	"gozon/shared/delivery/broker"
 	"gozon/shared/test/brokertest"
 	"gozon/shared/test/containertest"
@@ -25,8 +26,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
 
-// bench is a database, a virtual host and one orders service on them.
-type bench struct {
+// fixture is a database, a virtual host and one orders service on them.
+type fixture struct {
 	*servicetest.Service
 	database *databasetest.Database
 	pool     *sql.DB
@@ -34,23 +35,28 @@ type bench struct {
 	broker   *brokertest.Broker
 }
 
-func start(t *testing.T) *bench {
+func start(t *testing.T) *fixture {
 	t.Helper()
 	b := startOn(t, databasetest.New(t), brokertest.New(t))
 	b.Ready(t)
 	return b
 }
 
-func startOn(t *testing.T, database *databasetest.Database, virtual *brokertest.Broker, settings ...string) *bench {
+func startOn(t *testing.T, database *databasetest.Database, virtual *brokertest.Broker, settings ...string) *fixture {
 	t.Helper()
-	b := &bench{database: database, broker: virtual}
+	b := &fixture{database: database, broker: virtual}
 	b.pool, b.db = b.database.Open(t, postgres.Schema, migrations.FS)
 	b.Service = b.another(t, settings...)
 	return b
 }
 
+// store returns a store on the service's database.
+func (b *fixture) store() *postgres.Store {
+	return postgres.NewStore(delivery.NewStore(b.pool, b.db, postgres.Schema))
+}
+
 // another starts one more service on the same database and virtual host.
-func (b *bench) another(t *testing.T, settings ...string) *servicetest.Service {
+func (b *fixture) another(t *testing.T, settings ...string) *servicetest.Service {
 	t.Helper()
 	return servicetest.Start(t, program(&config{}), b.database.URL("orders"), b.broker.URL(), settings...)
 }
@@ -81,7 +87,7 @@ func (o placed) steps() []string {
 	return names
 }
 
-func (b *bench) place(t *testing.T, user int64, price string) placed {
+func (b *fixture) place(t *testing.T, user int64, price string) placed {
 	t.Helper()
 	status, body := b.Call(t, http.MethodPost, "/orders/", fmt.Sprintf(`{"user_id":%d,"item":"Laptop","price":%s}`, user, price))
 	require.Equal(t, http.StatusCreated, status, body)
@@ -90,7 +96,7 @@ func (b *bench) place(t *testing.T, user int64, price string) placed {
 	return o
 }
 
-func (b *bench) order(t *testing.T, orderID string) placed {
+func (b *fixture) order(t *testing.T, orderID string) placed {
 	t.Helper()
 	var o placed
 	b.Get(t, "/orders/"+orderID, &o)
@@ -98,21 +104,21 @@ func (b *bench) order(t *testing.T, orderID string) placed {
 }
 
 // becomes waits until the order has the status.
-func (b *bench) becomes(t *testing.T, orderID, status string) placed {
+func (b *fixture) becomes(t *testing.T, orderID, status string) placed {
 	t.Helper()
 	servicetest.Eventually(t, func() bool { return b.order(t, orderID).Status == status })
 	return b.order(t, orderID)
 }
 
 // counted waits until the results with an outcome are n.
-func (b *bench) counted(t *testing.T, outcome string, n float64) {
+func (b *fixture) counted(t *testing.T, outcome string, n float64) {
 	t.Helper()
 	servicetest.Eventually(t, func() bool {
 		return b.Metric(t, `payment_results_total{outcome="`+outcome+`"}`) == n
 	}, outcome)
 }
 
-func (b *bench) rows(t *testing.T, table string) int {
+func (b *fixture) rows(t *testing.T, table string) int {
 	t.Helper()
 	var n int
 	require.NoError(t, b.pool.QueryRowContext(t.Context(), "SELECT count(*) FROM orders."+table).Scan(&n))

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"gozon/orders/internal/order"
-	"gozon/orders/internal/postgres"
 	"gozon/shared/contract/events"
 	"gozon/shared/delivery/idempotency"
 	"gozon/shared/test/servicetest"
@@ -19,7 +18,7 @@ import (
 
 const laptop = `{"user_id":1,"item":"Laptop","price":19.99}`
 
-func (b *bench) keyed(t *testing.T, s *servicetest.Service, key, body string) servicetest.Answer {
+func (b *fixture) keyed(t *testing.T, s *servicetest.Service, key, body string) servicetest.Answer {
 	t.Helper()
 	return s.Send(t, http.MethodPost, "/orders/", body, "Idempotency-Key", key)
 }
@@ -69,7 +68,7 @@ func TestCrashBetweenCommitAndAnswer(t *testing.T) {
 	draft := order.Draft{UserID: 1, Item: "Laptop", Price: 1999}
 	key, err := idempotency.NewKey(1, "place", "k", draft)
 	require.NoError(t, err)
-	done, err := order.NewService(postgres.NewStore(b.db, func() {})).Place(t.Context(), []idempotency.Request[order.Draft]{{Key: key, What: draft}})
+	done, err := order.NewService(b.store()).Place(t.Context(), []idempotency.Request[order.Draft]{{Key: key, Body: draft}})
 	require.NoError(t, err) // and here it dies
 	a := b.keyed(t, b.Service, "k", laptop)
 	require.Equal(t, http.StatusCreated, a.Status, a.Body)
@@ -155,9 +154,9 @@ func TestBatchWithKeysIsOneCommit(t *testing.T) {
 		}
 		key, err := idempotency.NewKey(1, "place", value, draft)
 		require.NoError(t, err)
-		requests = append(requests, idempotency.Request[order.Draft]{Key: key, What: draft})
+		requests = append(requests, idempotency.Request[order.Draft]{Key: key, Body: draft})
 	}
-	_, err := order.NewService(postgres.NewStore(b.db, func() {})).Place(t.Context(), requests)
+	_, err := order.NewService(b.store()).Place(t.Context(), requests)
 	require.NoError(t, err)
 	var rows, transactions int
 	require.NoError(t, b.pool.QueryRowContext(t.Context(), `SELECT count(*), count(DISTINCT x) FROM (

@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gozon/orders/internal/order"
-	"gozon/orders/internal/postgres"
 	"gozon/shared/contract/money"
 	"gozon/shared/delivery/idempotency"
 	"gozon/shared/test/brokertest"
@@ -19,14 +18,14 @@ import (
 )
 
 // flood places n orders of the user with the longest items there are.
-func (b *bench) flood(t *testing.T, user int64, n int) {
+func (b *fixture) flood(t *testing.T, user int64, n int) {
 	t.Helper()
-	orders := order.NewService(postgres.NewStore(b.db, func() {}))
+	orders := order.NewService(b.store())
 	draft := order.Draft{UserID: user, Item: strings.Repeat("𝔤", order.MaxItem), Price: money.Amount(100)}
 	for n > 0 {
 		requests := make([]idempotency.Request[order.Draft], min(n, 256))
 		for i := range requests {
-			requests[i].What = draft
+			requests[i].Body = draft
 		}
 		_, err := orders.Place(t.Context(), requests)
 		require.NoError(t, err)

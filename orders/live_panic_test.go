@@ -81,10 +81,10 @@ func TestPanicInAStreamEndsItAlone(t *testing.T) {
 			l, err := listen(ctx, addr)
 			return explosive{l}, err
 		}
-		return serve(ctx, service.NewLogger(&log, slog.LevelInfo, name))
+		return serve(ctx, service.NewLogger(&log, slog.LevelInfo, "orders"))
 	}
 	database := databasetest.New(t)
-	b := &bench{database: database, Service: servicetest.Start(t, p, database.URL("orders"), brokertest.New(t).URL())}
+	b := &fixture{database: database, Service: servicetest.Start(t, p, database.URL("orders"), brokertest.New(t).URL())}
 	b.Ready(t)
 
 	neighbour := follow(t, b.Service, 2, "")

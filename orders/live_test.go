@@ -76,7 +76,7 @@ func until(t *testing.T, s *servicetest.Stream, orderID string, version int) (o 
 	}
 }
 
-func (b *bench) pay(t *testing.T, o placed) {
+func (b *fixture) pay(t *testing.T, o placed) {
 	t.Helper()
 	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: o.UserID, Amount: 100})
 }

@@ -20,6 +20,7 @@ import (
 	"gozon/orders/internal/order"
 	"gozon/orders/internal/postgres"
 	"gozon/orders/migrations"
+	"gozon/shared/delivery"
 	"gozon/shared/delivery/idempotency"
 	"gozon/shared/test/containertest"
 	"gozon/shared/test/databasetest"
@@ -32,17 +33,17 @@ func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
 // panics when it is asked to.
 type source struct {
 	listen  chan struct{}
-	hear    chan []order.Changed
+	receive chan []live.Changed
 	explode chan struct{}
 }
 
-func (s source) Run(ctx context.Context, listening func(), _ func(error), told func([]order.Changed)) {
+func (s source) Run(ctx context.Context, listening func(), _ func(error), deliver func([]live.Changed)) {
 	for {
 		select {
 		case <-s.listen:
 			listening()
-		case c := <-s.hear:
-			told(c)
+		case c := <-s.receive:
+			deliver(c)
 		case <-s.explode:
 			panic("the source exploded")
 		case <-ctx.Done():
@@ -58,8 +59,8 @@ type store struct {
 	explode atomic.Bool // at the next read of orders
 }
 
-func (s *store) ChangedSince(ctx context.Context, since order.Snapshot, limit int, users ...int64) iter.Seq2[order.Order, error] {
-	return func(yield func(order.Order, error) bool) {
+func (s *store) ChangedSince(ctx context.Context, since live.Snapshot, limit int, users ...int64) iter.Seq2[live.Revision, error] {
+	return func(yield func(live.Revision, error) bool) {
 		for o, err := range s.Store.ChangedSince(ctx, since, limit, users...) {
 			s.read.Add(1)
 			if !yield(o, err) {
@@ -69,14 +70,14 @@ func (s *store) ChangedSince(ctx context.Context, since order.Snapshot, limit in
 	}
 }
 
-func (s *store) Orders(ctx context.Context, ids ...uuid.UUID) ([]order.Order, error) {
+func (s *store) Revisions(ctx context.Context, ids ...uuid.UUID) ([]live.Revision, error) {
 	if s.explode.CompareAndSwap(true, false) {
 		panic("the store exploded")
 	}
-	return s.Store.Orders(ctx, ids...)
+	return s.Store.Revisions(ctx, ids...)
 }
 
-type bench struct {
+type fixture struct {
 	source
 	pool   *sql.DB
 	store  *store
@@ -86,20 +87,20 @@ type bench struct {
 	orders *order.Service
 }
 
-func start(t *testing.T, limit int) *bench {
+func start(t *testing.T, limit int) *fixture {
 	t.Helper()
 	pool, db := databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
-	b := &bench{
-		pool: pool, store: &store{Store: postgres.NewStore(db, func() {})}, reg: prometheus.NewRegistry(), log: &strings.Builder{},
-		source: source{make(chan struct{}), make(chan []order.Changed), make(chan struct{})},
+	b := &fixture{
+		pool: pool, store: &store{Store: postgres.NewStore(delivery.NewStore(pool, db, postgres.Schema))}, reg: prometheus.NewRegistry(), log: &strings.Builder{},
+		source: source{make(chan struct{}), make(chan []live.Changed), make(chan struct{})},
 	}
 	b.orders = order.NewService(b.store)
-	b.hub = live.NewHub(b.store, b.source, limit, slog.New(slog.NewTextHandler(b.log, nil)), b.reg)
+	b.hub = live.NewHub(b.orders, b.store, b.source, limit, slog.New(slog.NewTextHandler(b.log, nil)), b.reg)
 	return b
 }
 
 // run runs the hub until the test or stop ends it.
-func (b *bench) run(t *testing.T) (stop func()) {
+func (b *fixture) run(t *testing.T) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
@@ -115,12 +116,12 @@ func (b *bench) run(t *testing.T) (stop func()) {
 	return stop
 }
 
-func (b *bench) ready(t *testing.T) {
+func (b *fixture) ready(t *testing.T) {
 	t.Helper()
 	servicetest.Eventually(t, func() bool { return b.hub.Ready(t.Context()) == nil })
 }
 
-func (b *bench) place(t *testing.T, user int64, n int) map[uuid.UUID]bool {
+func (b *fixture) place(t *testing.T, user int64, n int) map[uuid.UUID]bool {
 	t.Helper()
 	placed, err := b.orders.Place(t.Context(), drafts(n, user))
 	require.NoError(t, err)
@@ -134,12 +135,12 @@ func (b *bench) place(t *testing.T, user int64, n int) map[uuid.UUID]bool {
 func drafts(n int, user int64) []idempotency.Request[order.Draft] {
 	requests := make([]idempotency.Request[order.Draft], n)
 	for i := range requests {
-		requests[i].What = order.Draft{UserID: user, Item: "x", Price: 1}
+		requests[i].Body = order.Draft{UserID: user, Item: "x", Price: 1}
 	}
 	return requests
 }
 
-func (b *bench) follow(t *testing.T, user int64) *live.Stream {
+func (b *fixture) follow(t *testing.T, user int64) *live.Stream {
 	t.Helper()
 	s, _, err := b.hub.Follow(t.Context(), user, 0, 20)
 	require.NoError(t, err)
@@ -147,20 +148,20 @@ func (b *bench) follow(t *testing.T, user int64) *live.Stream {
 	return s
 }
 
-// told takes batches until all of ids were told.
-func told(t *testing.T, s *live.Stream, ids map[uuid.UUID]bool) (batches int, last live.Batch) {
+// expect reads batches until each of ids was delivered exactly once.
+func expect(t *testing.T, s *live.Stream, ids map[uuid.UUID]bool) (batches int, last live.Batch) {
 	t.Helper()
 	for len(ids) > 0 {
 		select {
 		case b, ok := <-s.Batches:
-			require.True(t, ok, "cut off")
+			require.True(t, ok, "the stream ended")
 			for _, o := range b.Orders {
-				require.True(t, ids[o.ID], "told twice, or never placed")
+				require.True(t, ids[o.ID], "delivered twice, or never placed")
 				delete(ids, o.ID)
 			}
 			batches, last = batches+1, b
 		case <-time.After(30 * time.Second):
-			require.Fail(t, "not told")
+			require.Fail(t, "not delivered")
 		}
 	}
 	return batches, last
@@ -191,12 +192,12 @@ func TestReconciliationTellsAllThatWasMissedOnce(t *testing.T) {
 		b.place(t, 2, 300) // nobody's here
 	}
 	b.listen <- struct{}{}
-	batches, _ := told(t, s, ids)
+	batches, _ := expect(t, s, ids)
 	require.Less(t, batches, 16)
 	b.listen <- struct{}{}
 	last := b.place(t, 1, 1)
 	b.listen <- struct{}{}
-	told(t, s, last) // nothing else came before it
+	expect(t, s, last) // nothing else came before it
 }
 
 func TestWhatWasHeardIsNotToldAgainByTheReconciliation(t *testing.T) {
@@ -207,9 +208,9 @@ func TestWhatWasHeardIsNotToldAgainByTheReconciliation(t *testing.T) {
 	for range 3 {
 		ids := b.place(t, 1, 1)
 		for id := range ids {
-			b.hear <- []order.Changed{{UserID: 1, OrderID: id}, {UserID: 2, OrderID: id}, {UserID: 1, OrderID: id}}
+			b.receive <- []live.Changed{{UserID: 1, OrderID: id}, {UserID: 2, OrderID: id}, {UserID: 1, OrderID: id}}
 		}
-		told(t, s, ids)
+		expect(t, s, ids)
 		b.listen <- struct{}{}
 	}
 }
@@ -222,7 +223,7 @@ func TestStreamThatDoesNotKeepUpIsCutOff(t *testing.T) {
 	for range 20 {
 		ids := b.place(t, 1, 1)
 		b.listen <- struct{}{}
-		told(t, quick, ids)
+		expect(t, quick, ids)
 	}
 	n := 0
 	for range slow.Batches { // it ends

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"gozon/orders/internal/order"
+	"gozon/orders/internal/live"
 )
 
 // A change that panics while it is read, and a source that panics: both are logged with
@@ -19,15 +19,15 @@ func TestPanicIsRetried(t *testing.T) {
 
 	b.store.explode.Store(true)
 	ids := b.place(t, 1, 1)
-	b.hear <- []order.Changed{{UserID: 1, OrderID: one(t, ids)}}
-	told(t, s, ids)
+	b.receive <- []live.Changed{{UserID: 1, OrderID: one(t, ids)}}
+	expect(t, s, ids)
 
 	b.explode <- struct{}{}
 	b.listen <- struct{}{} // it runs again
 	b.ready(t)
 	ids = b.place(t, 1, 1)
-	b.hear <- []order.Changed{{UserID: 1, OrderID: one(t, ids)}}
-	told(t, s, ids)
+	b.receive <- []live.Changed{{UserID: 1, OrderID: one(t, ids)}}
+	expect(t, s, ids)
 
 	stop()
 	for _, cause := range []string{"the store exploded", "the source exploded"} {

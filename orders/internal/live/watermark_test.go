@@ -8,12 +8,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gozon/orders/internal/live"
-	"gozon/orders/internal/order"
 	"gozon/shared/test/servicetest"
 )
 
 // remembered is how many delivered changes the hub remembers.
-func (b *bench) remembered(t *testing.T) int {
+func (b *fixture) remembered(t *testing.T) int {
 	t.Helper()
 	families, err := b.reg.Gather()
 	require.NoError(t, err)
@@ -27,7 +26,7 @@ func (b *bench) remembered(t *testing.T) int {
 }
 
 // change begins a transaction that has cancelled the order, without a notification.
-func (b *bench) change(t *testing.T, id uuid.UUID) *sql.Tx {
+func (b *fixture) change(t *testing.T, id uuid.UUID) *sql.Tx {
 	t.Helper()
 	tx, err := b.pool.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
@@ -60,7 +59,7 @@ func TestOpenTransactionCostsNeitherMemoryNorReads(t *testing.T) {
 	b := start(t, 10)
 	b.run(t)
 	late := one(t, b.place(t, 1, 1))
-	_, begun, err := b.hub.Follow(t.Context(), 2, 0, 20)
+	_, started, err := b.hub.Follow(t.Context(), 2, 0, 20)
 	require.NoError(t, err)
 	s := b.follow(t, 1)
 	b.listen <- struct{}{}
@@ -70,12 +69,12 @@ func TestOpenTransactionCostsNeitherMemoryNorReads(t *testing.T) {
 	b.store.read.Store(0)
 	for range rounds {
 		ids := b.place(t, 1, each)
-		var changed []order.Changed
+		var changed []live.Changed
 		for id := range ids {
-			changed = append(changed, order.Changed{UserID: 1, OrderID: id})
+			changed = append(changed, live.Changed{UserID: 1, OrderID: id})
 		}
-		b.hear <- changed
-		told(t, s, ids)
+		b.receive <- changed
+		expect(t, s, ids)
 		resumes[one(t, b.place(t, 2, 1))] = true
 		b.listen <- struct{}{}
 		servicetest.Eventually(t, func() bool { return b.remembered(t) < each })
@@ -84,9 +83,9 @@ func TestOpenTransactionCostsNeitherMemoryNorReads(t *testing.T) {
 
 	require.NoError(t, tx.Commit())
 	b.listen <- struct{}{}
-	told(t, s, map[uuid.UUID]bool{late: true})
+	expect(t, s, map[uuid.UUID]bool{late: true})
 
-	second, resumed, err := b.hub.Follow(t.Context(), 2, begun.Mark, 20)
+	second, resumed, err := b.hub.Follow(t.Context(), 2, started.Watermark, 20)
 	require.NoError(t, err)
 	defer second.Close()
 	require.True(t, resumed.Resumed)
@@ -109,11 +108,11 @@ func TestWatermarkOfAStreamLiesBelowTheOpenTransaction(t *testing.T) {
 	for range 3 {
 		ids := b.place(t, 1, 1)
 		b.listen <- struct{}{}
-		_, last = told(t, s, ids)
+		_, last = expect(t, s, ids)
 	}
 	s.Close()
 	require.NoError(t, tx.Commit())
-	resumed, begin, err := b.hub.Follow(t.Context(), 1, last.Mark, 20)
+	resumed, begin, err := b.hub.Follow(t.Context(), 1, last.Watermark, 20)
 	require.NoError(t, err)
 	defer resumed.Close()
 	require.True(t, begin.Resumed)
@@ -150,7 +149,7 @@ func TestReconciliationOfManyDoesNotCutOffASlowStream(t *testing.T) {
 	}
 	b.listen <- struct{}{}
 	for user, s := range streams {
-		batches, _ := told(t, s, placed[user])
+		batches, _ := expect(t, s, placed[user])
 		require.LessOrEqual(t, batches, 7)
 	}
 }

@@ -5,34 +5,20 @@ import (
 	"os"
 	"testing"
 
+	"gorm.io/gorm"
+
 	"gozon/orders/internal/postgres"
 	"gozon/orders/migrations"
 	"gozon/shared/test/containertest"
 	"gozon/shared/test/databasetest"
-	"gozon/shared/test/inboxtest"
-	"gozon/shared/test/keystoretest"
-	"gozon/shared/test/outboxtest"
+	"gozon/shared/test/deliverytest"
 )
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
 
-func open(t testing.TB) *sql.DB {
-	t.Helper()
-	pool, _ := databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
-	return pool
-}
-
-func TestOutbox(t *testing.T) {
+func TestDeliveryTables(t *testing.T) {
 	t.Parallel()
-	outboxtest.Run(t, postgres.Outbox, open)
-}
-
-func TestInbox(t *testing.T) {
-	t.Parallel()
-	inboxtest.Run(t, postgres.Inbox, open)
-}
-
-func TestKeys(t *testing.T) {
-	t.Parallel()
-	keystoretest.Run(t, postgres.Keys, open)
+	deliverytest.Run(t, postgres.Schema, func(t testing.TB) (*sql.DB, *gorm.DB) {
+		return databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
+	})
 }
