@@ -129,7 +129,7 @@ func inboxPruned(t *testing.T, f *fixture) {
 		require.NoError(t, err)
 		return n
 	}
-	unlock := f.lock(t, 1, "inbox", "message_id = $1", old)
+	unlock := f.lock(t, "inbox", "message_id = $1", old)
 	require.Zero(t, prune(), "pruned a row that another transaction has locked")
 	unlock()
 	require.EqualValues(t, 1, prune())

@@ -211,7 +211,7 @@ func keysPruned(t *testing.T, f *fixture) {
 		require.NoError(t, err)
 		return n
 	}
-	unlock := f.lock(t, 1, "idempotency_keys", "key = 'old'")
+	unlock := f.lock(t, "idempotency_keys", "key = 'old'")
 	require.Zero(t, prune(), "pruned a row that another transaction has locked")
 	unlock()
 	require.EqualValues(t, 1, prune())
