@@ -15,12 +15,12 @@ import (
 )
 
 var inboxTests = map[string]func(*testing.T, *fixture){
-	"an id is claimed once":                                 claimedOnce,
-	"a claim that was rolled back can be repeated":          claimRolledBack,
-	"a set may contain old, new and duplicate ids":          claimMixed,
-	"exactly one of many concurrent claims of an id wins":   claimsCompete,
-	"concurrent claims in opposite orders do not deadlock":  claimsCross,
-	"pruning deletes old ids, keeps young ones, skips rows": inboxPruned,
+	"an id is claimed once":                                claimedOnce,
+	"a claim that was rolled back can be repeated":         claimRolledBack,
+	"a set may contain old, new and duplicate ids":         claimMixed,
+	"exactly one of many concurrent claims of an id wins":  claimsCompete,
+	"concurrent claims in opposite orders do not deadlock": claimsCross,
+	"pruning deletes old ids and skips locked ones":        inboxPruned,
 }
 
 func messageID(t *testing.T) uuid.UUID {

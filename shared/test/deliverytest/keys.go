@@ -27,7 +27,7 @@ var keysTests = map[string]func(*testing.T, *fixture){
 	"exactly one of many concurrent requests is processed":    requestsCompete,
 	"concurrent sets in opposite orders do not deadlock":      requestsCross,
 	"a set of requests with and without keys is one commit":   setIsOneCommit,
-	"pruning deletes old keys, keeps young ones, skips rows":  keysPruned,
+	"pruning deletes old keys and skips locked ones":          keysPruned,
 	"a request without a key is always processed":             requestWithoutKey,
 }
 

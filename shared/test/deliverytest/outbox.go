@@ -227,7 +227,7 @@ func lateCommit(t *testing.T, f *fixture) {
 func commitWakesRelay(t *testing.T, f *fixture) {
 	const (
 		wanted = 5
-		limit  = 40
+		limit  = 20
 		prompt = 500 * time.Millisecond
 	)
 	p := &recorder{}
