@@ -14,7 +14,7 @@ import (
 
 func TestAccountIsOpenedAndToppedUp(t *testing.T) {
 	t.Parallel()
-	b := start(t)
+	f := start(t)
 	for i, tc := range []struct {
 		path, balance string
 		status        int
@@ -25,23 +25,23 @@ func TestAccountIsOpenedAndToppedUp(t *testing.T) {
 		{"/accounts/", "0.01", http.StatusOK, "20"},
 		{"/accounts/", "0", http.StatusOK, "20"},
 	} {
-		status, body := b.Call(t, http.MethodPost, tc.path, fmt.Sprintf(`{"user_id":7,"balance":%s}`, tc.balance))
+		status, body := f.Call(t, http.MethodPost, tc.path, fmt.Sprintf(`{"user_id":7,"balance":%s}`, tc.balance))
 		require.Equal(t, tc.status, status, "step %d: %s", i, body)
 		require.JSONEq(t, fmt.Sprintf(`{"user_id":7,"balance":%s}`, tc.want), body)
 	}
-	status, _ := b.Call(t, http.MethodGet, "/accounts/8/", "")
+	status, _ := f.Call(t, http.MethodGet, "/accounts/8/", "")
 	require.Equal(t, http.StatusNotFound, status)
-	status, _ = b.Call(t, http.MethodGet, "/accounts/8/entries", "")
+	status, _ = f.Call(t, http.MethodGet, "/accounts/8/entries", "")
 	require.Equal(t, http.StatusNotFound, status)
-	b.sound(t)
+	f.sound(t)
 }
 
 func TestStatementIsPaged(t *testing.T) {
 	t.Parallel()
-	b := start(t)
+	f := start(t)
 	const n = 45
 	for range n {
-		b.topUp(t, 1, "1")
+		f.topUp(t, 1, "1")
 	}
 	var seen []int
 	cursor := ""
@@ -55,7 +55,7 @@ func TestStatementIsPaged(t *testing.T) {
 			}
 			NextCursor string `json:"next_cursor"`
 		}
-		b.Get(t, "/accounts/1/entries/?limit=20"+cursor, &page)
+		f.Get(t, "/accounts/1/entries/?limit=20"+cursor, &page)
 		for _, e := range page.Entries {
 			require.Equal(t, "top_up", e.Kind)
 			require.InDelta(t, e.Seq, e.BalanceAfter, 0)
@@ -71,14 +71,14 @@ func TestStatementIsPaged(t *testing.T) {
 		require.Equal(t, n-i, seq)
 	}
 	for _, query := range []string{"?limit=0", "?limit=101", "?limit=x", "?cursor=x", "?cursor=0"} {
-		status, body := b.Call(t, http.MethodGet, "/accounts/1/entries"+query, "")
+		status, body := f.Call(t, http.MethodGet, "/accounts/1/entries"+query, "")
 		require.Equal(t, http.StatusBadRequest, status, body)
 	}
 }
 
 func TestBadDepositLeavesNoRow(t *testing.T) {
 	t.Parallel()
-	b := start(t)
+	f := start(t)
 	for _, tc := range []struct{ body, pointer string }{
 		{`{"user_id":1,"balance":-1}`, "/balance"},
 		{`{"user_id":1,"balance":-0.01}`, "/balance"},
@@ -96,36 +96,36 @@ func TestBadDepositLeavesNoRow(t *testing.T) {
 		{`{"user_id":"1","balance":1}`, "/user_id"},
 		{`{"balance":1}`, "/user_id"},
 	} {
-		status, body := b.Call(t, http.MethodPost, "/accounts/", tc.body)
+		status, body := f.Call(t, http.MethodPost, "/accounts/", tc.body)
 		require.Equal(t, http.StatusUnprocessableEntity, status, "%s: %s", tc.body, body)
 		require.Contains(t, body, `"pointer":"`+tc.pointer+`"`)
 	}
 	for _, body := range []string{`[]`, `{`, `null`, `{"user_id":1,"balance":1} {}`, `"x"`} {
-		status, answer := b.Call(t, http.MethodPost, "/accounts/", body)
+		status, answer := f.Call(t, http.MethodPost, "/accounts/", body)
 		require.Equal(t, http.StatusBadRequest, status, "%s: %s", body, answer)
 	}
-	status, _ := b.Call(t, http.MethodPost, "/accounts/", `{"x":"`+strings.Repeat("x", 64<<10)+`"}`)
+	status, _ := f.Call(t, http.MethodPost, "/accounts/", `{"x":"`+strings.Repeat("x", 64<<10)+`"}`)
 	require.Equal(t, http.StatusRequestEntityTooLarge, status)
-	b.count(t, 0, "SELECT count(*) FROM payments.accounts")
+	f.count(t, 0, "SELECT count(*) FROM payments.accounts")
 }
 
 func TestBalanceHasACeiling(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	b.topUp(t, 1, "9999999999999.98")
-	status, body := b.Call(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":0.02}`)
+	f := start(t)
+	f.topUp(t, 1, "9999999999999.98")
+	status, body := f.Call(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":0.02}`)
 	require.Equal(t, http.StatusUnprocessableEntity, status, body)
-	b.topUp(t, 1, "0.01")
-	require.Equal(t, "9999999999999.99", b.balance(t, 1))
-	b.sound(t)
+	f.topUp(t, 1, "0.01")
+	require.Equal(t, "9999999999999.99", f.balance(t, 1))
+	f.sound(t)
 }
 
 // Concurrent callers, on two services: one of them has opened the account, and every
 // kopek is there.
 func TestConcurrentDepositsAddUp(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	services := []*servicetest.Service{b.Service, b.another(t).Ready(t)}
+	f := start(t)
+	services := []*servicetest.Service{f.Service, f.another(t).Ready(t)}
 	var answers [64]servicetest.Answer
 	var g errgroup.Group
 	for i := range answers {
@@ -143,7 +143,7 @@ func TestConcurrentDepositsAddUp(t *testing.T) {
 		}
 	}
 	require.Equal(t, 1, opened)
-	require.Equal(t, "1.92", b.balance(t, 1))
-	b.count(t, 64, "SELECT count(*) FROM payments.entries")
-	b.sound(t)
+	require.Equal(t, "1.92", f.balance(t, 1))
+	f.count(t, 64, "SELECT count(*) FROM payments.entries")
+	f.sound(t)
 }

@@ -18,81 +18,81 @@ import (
 
 func TestCancellationRefundsACharge(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	b.topUp(t, 1, "10")
-	o := b.order(t, 1, 300)
+	f := start(t)
+	f.topUp(t, 1, "10")
+	o := f.order(t, 1, 300)
 	var succeeded events.PaymentSucceeded
-	require.NoError(t, b.answer(t).Decode(&succeeded))
+	require.NoError(t, f.answer(t).Decode(&succeeded))
 	require.WithinDuration(t, time.Now(), succeeded.ChargedAt, time.Minute)
 	for range 2 { // asked twice, in two messages
-		b.cancel(t, o)
-		e := b.answer(t)
+		f.cancel(t, o)
+		e := f.answer(t)
 		require.Equal(t, events.TypePaymentRefunded, e.Type)
 		var refunded events.PaymentRefunded
 		require.NoError(t, e.Decode(&refunded))
 		require.Equal(t, succeeded.ChargedAt, refunded.ChargedAt)
 		require.False(t, refunded.RefundedAt.Before(refunded.ChargedAt))
 	}
-	require.Equal(t, "10", b.balance(t, 1))
+	require.Equal(t, "10", f.balance(t, 1))
 	var statement struct {
 		Entries []struct {
 			Kind    string
 			OrderID string `json:"order_id"`
 		}
 	}
-	b.Get(t, "/accounts/1/entries", &statement)
+	f.Get(t, "/accounts/1/entries", &statement)
 	require.Len(t, statement.Entries, 3, "refunded once")
 	require.Equal(t, "refund", statement.Entries[0].Kind)
 	require.Equal(t, o.OrderID, statement.Entries[0].OrderID)
-	b.sound(t)
+	f.sound(t)
 }
 
 func TestCancellationThatOvertakesItsOrder(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	b.topUp(t, 1, "10")
+	f := start(t)
+	f.topUp(t, 1, "10")
 	o := events.OrderCreated{OrderID: id(t).String(), UserID: 1, Amount: 300}
-	b.cancel(t, o)
-	require.Equal(t, events.TypePaymentVoided, b.answer(t).Type)
-	_, err := b.pool.ExecContext(t.Context(), "DELETE FROM payments.inbox")
+	f.cancel(t, o)
+	require.Equal(t, events.TypePaymentVoided, f.answer(t).Type)
+	_, err := f.pool.ExecContext(t.Context(), "DELETE FROM payments.inbox")
 	require.NoError(t, err)
 	for range 2 {
-		b.broker.PublishEvent(t, id(t), o)
-		require.Equal(t, events.TypePaymentVoided, b.answer(t).Type)
+		f.broker.PublishEvent(t, id(t), o)
+		require.Equal(t, events.TypePaymentVoided, f.answer(t).Type)
 	}
-	require.Equal(t, "10", b.balance(t, 1))
-	b.count(t, 1, "SELECT count(*) FROM payments.payments WHERE status = 'voided'")
-	b.sound(t)
+	require.Equal(t, "10", f.balance(t, 1))
+	f.count(t, 1, "SELECT count(*) FROM payments.payments WHERE status = 'voided'")
+	f.sound(t)
 }
 
 func TestCancellationOfARefusedOrderMovesNothing(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	o := b.order(t, 1, 300)
-	require.Equal(t, events.TypePaymentFailed, b.answer(t).Type)
-	b.cancel(t, o)
-	e := b.answer(t)
+	f := start(t)
+	o := f.order(t, 1, 300)
+	require.Equal(t, events.TypePaymentFailed, f.answer(t).Type)
+	f.cancel(t, o)
+	e := f.answer(t)
 	require.Equal(t, events.TypePaymentVoided, e.Type)
 	var voided events.PaymentVoided
 	require.NoError(t, e.Decode(&voided))
 	require.False(t, voided.RefusedAt.IsZero())
-	require.Equal(t, http.StatusNotFound, b.Send(t, http.MethodGet, "/accounts/1", "").Status)
-	b.sound(t)
+	require.Equal(t, http.StatusNotFound, f.Send(t, http.MethodGet, "/accounts/1", "").Status)
+	f.sound(t)
 }
 
 func TestMessageThatContradictsThePaymentIsDeadLettered(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	b.topUp(t, 1, "10")
-	o := b.order(t, 1, 300)
-	b.answer(t)
+	f := start(t)
+	f.topUp(t, 1, "10")
+	o := f.order(t, 1, 300)
+	f.answer(t)
 	o.Amount = 100_000
-	b.cancel(t, o)
-	e, err := events.Parse(b.broker.Get(t, broker.OrdersQueue+broker.DeadSuffix).Body)
+	f.cancel(t, o)
+	e, err := events.Parse(f.broker.Get(t, broker.OrdersQueue+broker.DeadSuffix).Body)
 	require.NoError(t, err)
 	require.Equal(t, o.OrderID, e.Subject)
-	require.Equal(t, "7", b.balance(t, 1))
-	b.sound(t)
+	require.Equal(t, "7", f.balance(t, 1))
+	f.sound(t)
 }
 
 // Orders and their cancellations race through two services, in any order and often
@@ -100,15 +100,15 @@ func TestMessageThatContradictsThePaymentIsDeadLettered(t *testing.T) {
 // all of the money is back.
 func TestRacingCancellationsGiveBackEveryKopek(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	b.another(t).Ready(t)
+	f := start(t)
+	f.another(t).Ready(t)
 	const users, each = 4, 40
 	for user := range int64(users) {
-		b.topUp(t, user+1, "20") // too little for all at once: some are refused
+		f.topUp(t, user+1, "20") // too little for all at once: some are refused
 	}
 	for i := range each {
 		if i == each/2 {
-			b.broker.DropConnections(t, "payments")
+			f.broker.DropConnections(t, "payments")
 		}
 		for user := range int64(users) {
 			o := events.OrderCreated{OrderID: id(t).String(), UserID: user + 1, Amount: 1 + rand.Int64N(300)}
@@ -119,29 +119,29 @@ func TestRacingCancellationsGiveBackEveryKopek(t *testing.T) {
 			}{{created, o}, {cancelled, events.OrderCancelRequested(o)}, {created, o}, {cancelled, events.OrderCancelRequested(o)}, {id(t), o}}
 			rand.Shuffle(len(messages), func(i, j int) { messages[i], messages[j] = messages[j], messages[i] })
 			for _, m := range messages {
-				b.broker.PublishEvent(t, m.id, m.e)
+				f.broker.PublishEvent(t, m.id, m.e)
 			}
 		}
 	}
-	b.count(t, users*each, "SELECT count(*) FROM payments.payments")
-	b.count(t, users*each*3, "SELECT count(*) FROM payments.inbox")
-	b.count(t, 0, "SELECT count(*) FROM payments.payments WHERE status = 'succeeded'")
+	f.count(t, users*each, "SELECT count(*) FROM payments.payments")
+	f.count(t, users*each*3, "SELECT count(*) FROM payments.inbox")
+	f.count(t, 0, "SELECT count(*) FROM payments.payments WHERE status = 'succeeded'")
 	for user := range int64(users) {
-		require.Equal(t, "20", b.balance(t, user+1))
+		require.Equal(t, "20", f.balance(t, user+1))
 	}
-	require.Zero(t, b.broker.Depth(t, broker.OrdersQueue+broker.DeadSuffix))
-	b.sound(t)
+	require.Zero(t, f.broker.Depth(t, broker.OrdersQueue+broker.DeadSuffix))
+	f.sound(t)
 }
 
 func TestDepositIsMadeOnceUnderItsKey(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	other := b.another(t).Ready(t)
+	f := start(t)
+	other := f.another(t).Ready(t)
 	const body = `{"user_id":1,"balance":10}`
-	first := b.Send(t, http.MethodPost, "/accounts/", body, "Idempotency-Key", `"k-1"`)
+	first := f.Send(t, http.MethodPost, "/accounts/", body, "Idempotency-Key", `"k-1"`)
 	require.Equal(t, http.StatusCreated, first.Status, first.Body)
 	require.Empty(t, first.Header.Get("Idempotent-Replayed"))
-	b.topUp(t, 1, "5")
+	f.topUp(t, 1, "5")
 	for i, again := range []string{body, `{ "balance": 10.00, "user_id": 1 }`} { // at another replica, in other words
 		a := other.Send(t, http.MethodPost, "/accounts", again, "Idempotency-Key", []string{"k-1", `"k-1"`}[i])
 		require.Equal(t, "true", a.Header.Get("Idempotent-Replayed"))
@@ -149,34 +149,34 @@ func TestDepositIsMadeOnceUnderItsKey(t *testing.T) {
 		require.Equal(t, first.Body, a.Body)
 		require.Equal(t, first.Header.Get("Location"), a.Header.Get("Location"))
 	}
-	a := b.Send(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":11}`, "Idempotency-Key", "k-1")
+	a := f.Send(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":11}`, "Idempotency-Key", "k-1")
 	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
 	require.Contains(t, a.Body, "/problems/idempotency-key-reused")
-	a = b.Send(t, http.MethodPost, "/accounts/", `{"user_id":2,"balance":11}`, "Idempotency-Key", "k-1")
+	a = f.Send(t, http.MethodPost, "/accounts/", `{"user_id":2,"balance":11}`, "Idempotency-Key", "k-1")
 	require.Equal(t, http.StatusCreated, a.Status, "a key is its user's")
-	a = b.Send(t, http.MethodPost, "/accounts/", body, "Idempotency-Key", "not one")
+	a = f.Send(t, http.MethodPost, "/accounts/", body, "Idempotency-Key", "not one")
 	require.Equal(t, http.StatusBadRequest, a.Status)
 	require.Contains(t, a.Body, `"parameter":"Idempotency-Key"`)
-	require.Equal(t, "15", b.balance(t, 1))
+	require.Equal(t, "15", f.balance(t, 1))
 
 	// What failed is not kept: it did nothing, and may be done.
 	const most = `{"user_id":1,"balance":9999999999999.99}`
 	for range 2 {
-		a = b.Send(t, http.MethodPost, "/accounts/", most, "Idempotency-Key", "k-2")
+		a = f.Send(t, http.MethodPost, "/accounts/", most, "Idempotency-Key", "k-2")
 		require.Equal(t, http.StatusUnprocessableEntity, a.Status)
 		require.Contains(t, a.Body, "/problems/invalid-request")
 	}
-	b.sound(t)
+	f.sound(t)
 }
 
 // The first request hangs between its effect and its commit: a second one with its key
 // learns at once that it is in flight, and gets its answer when that is there.
 func TestKeyOfADepositInFlight(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	other := b.another(t).Ready(t)
-	b.topUp(t, 1, "5")
-	held, err := b.pool.BeginTx(t.Context(), nil)
+	f := start(t)
+	other := f.another(t).Ready(t)
+	f.topUp(t, 1, "5")
+	held, err := f.pool.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	defer func() { _ = held.Rollback() }() // after a commit this does nothing
 	_, err = held.ExecContext(t.Context(), "SELECT 1 FROM payments.accounts WHERE user_id = 1 FOR UPDATE")
@@ -186,10 +186,10 @@ func TestKeyOfADepositInFlight(t *testing.T) {
 	var first servicetest.Answer
 	var g errgroup.Group
 	g.Go(func() (err error) {
-		first, err = b.Do(t.Context(), http.MethodPost, "/accounts/", body, "Idempotency-Key", "k")
+		first, err = f.Do(t.Context(), http.MethodPost, "/accounts/", body, "Idempotency-Key", "k")
 		return err
 	})
-	b.count(t, 1, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+	f.count(t, 1, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
 	a := other.Send(t, http.MethodPost, "/accounts/", body, "Idempotency-Key", "k")
 	require.Equal(t, http.StatusConflict, a.Status, a.Body)
 	require.Contains(t, a.Body, "/problems/request-in-flight")
@@ -200,21 +200,21 @@ func TestKeyOfADepositInFlight(t *testing.T) {
 	a = other.Send(t, http.MethodPost, "/accounts/", body, "Idempotency-Key", "k")
 	require.Equal(t, http.StatusOK, a.Status, a.Body)
 	require.Equal(t, "true", a.Header.Get("Idempotent-Replayed"))
-	require.Equal(t, "15", b.balance(t, 1))
+	require.Equal(t, "15", f.balance(t, 1))
 }
 
 // Impatient clients send again, to whichever replica, before they have an answer: every
 // deposit is made once.
 func TestRepeatedDepositsAddUpOnce(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	other := b.another(t).Ready(t)
+	f := start(t)
+	other := f.another(t).Ready(t)
 	const n = 30
 	var g errgroup.Group
 	for i := range n {
 		g.Go(func() error {
 			for j := range 4 {
-				to := []*servicetest.Service{b.Service, other}[(i+j)%2]
+				to := []*servicetest.Service{f.Service, other}[(i+j)%2]
 				if _, err := to.Do(t.Context(), http.MethodPost, "/accounts/", `{"user_id":1,"balance":1}`, "Idempotency-Key", fmt.Sprintf("k-%d", i)); err != nil {
 					return err
 				}
@@ -223,27 +223,27 @@ func TestRepeatedDepositsAddUpOnce(t *testing.T) {
 		})
 	}
 	require.NoError(t, g.Wait())
-	require.Equal(t, "30", b.balance(t, 1))
-	b.sound(t)
+	require.Equal(t, "30", f.balance(t, 1))
+	f.sound(t)
 }
 
 // A refund lifts a balance above the ceiling of top-ups. What was answered then is
 // answered again, also in one batch with others.
 func TestReplayOfABalanceAboveTheCeiling(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	b.topUp(t, 1, "9999999999999.99")
-	o := b.order(t, 1, 1000)
-	b.answer(t)
-	b.topUp(t, 1, "10")
-	b.cancel(t, o)
-	b.answer(t)
-	require.Equal(t, "10000000000009.99", b.balance(t, 1))
+	f := start(t)
+	f.topUp(t, 1, "9999999999999.99")
+	o := f.order(t, 1, 1000)
+	f.answer(t)
+	f.topUp(t, 1, "10")
+	f.cancel(t, o)
+	f.answer(t)
+	require.Equal(t, "10000000000009.99", f.balance(t, 1))
 	const open = `{"user_id":1,"balance":0}`
-	first := b.Send(t, http.MethodPost, "/accounts/", open, "Idempotency-Key", "k")
+	first := f.Send(t, http.MethodPost, "/accounts/", open, "Idempotency-Key", "k")
 	require.Equal(t, http.StatusOK, first.Status, first.Body)
-	again := b.Send(t, http.MethodPost, "/accounts/", open, "Idempotency-Key", "k")
+	again := f.Send(t, http.MethodPost, "/accounts/", open, "Idempotency-Key", "k")
 	require.Equal(t, "true", again.Header.Get("Idempotent-Replayed"))
 	require.Equal(t, first.Body, again.Body)
-	b.sound(t)
+	f.sound(t)
 }

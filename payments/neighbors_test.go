@@ -21,72 +21,72 @@ const succeededOf = "SELECT count(*) FROM payments.payments WHERE status = 'succ
 // While somebody holds the row of one account, only what needs that account waits.
 func TestLockedAccountHoldsUpItsUserAlone(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	b.topUp(t, 1, "1000")
-	b.topUp(t, 2, "1000")
-	release := b.database.Hold(t, "SELECT FROM payments.accounts WHERE user_id = 1 FOR UPDATE")
+	f := start(t)
+	f.topUp(t, 1, "1000")
+	f.topUp(t, 2, "1000")
+	release := f.database.Hold(t, "SELECT FROM payments.accounts WHERE user_id = 1 FOR UPDATE")
 	const n = 20
 	for range n {
-		b.order(t, 1, 100)
-		b.order(t, 2, 100)
+		f.order(t, 1, 100)
+		f.order(t, 2, 100)
 	}
-	b.count(t, n, succeededOf, 2)
-	b.topUp(t, 2, "1")
-	b.topUp(t, 3, "1") // an account of its own
+	f.count(t, n, succeededOf, 2)
+	f.topUp(t, 2, "1")
+	f.topUp(t, 3, "1") // an account of its own
 
-	got := b.Send(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":5}`)
+	got := f.Send(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":5}`)
 	require.Equal(t, http.StatusServiceUnavailable, got.Status, got.Body)
 	require.Contains(t, got.Body, "nothing was done")
-	require.InDelta(t, n, b.Metric(t, "consumer_held_messages"), 0)
+	require.InDelta(t, n, f.Metric(t, "consumer_held_messages"), 0)
 
 	release()
-	b.count(t, n, succeededOf, 1)
-	require.Equal(t, "980", b.balance(t, 1), "what was refused was not done later")
-	require.Equal(t, "981", b.balance(t, 2))
-	b.sound(t)
+	f.count(t, n, succeededOf, 1)
+	require.Equal(t, "980", f.balance(t, 1), "what was refused was not done later")
+	require.Equal(t, "981", f.balance(t, 2))
+	f.sound(t)
 }
 
 // More messages of one user than the consumer holds, or the broker gives it at once: those
 // behind them are still reached.
 func TestThousandsOfHeldMessagesDoNotStopTheQueue(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	b.topUp(t, 1, "10000")
-	b.topUp(t, 2, "1000")
-	release := b.database.Hold(t, "SELECT FROM payments.accounts WHERE user_id = 1 FOR UPDATE")
+	f := start(t)
+	f.topUp(t, 1, "10000")
+	f.topUp(t, 2, "1000")
+	release := f.database.Hold(t, "SELECT FROM payments.accounts WHERE user_id = 1 FOR UPDATE")
 	const n = 1500
 	for range n {
-		b.order(t, 1, 100)
+		f.order(t, 1, 100)
 	}
-	b.order(t, 2, 100)
-	b.count(t, 1, succeededOf, 2)
-	b.count(t, 0, succeededOf, 1)
+	f.order(t, 2, 100)
+	f.count(t, 1, succeededOf, 2)
+	f.count(t, 0, succeededOf, 1)
 	release()
-	b.count(t, n, succeededOf, 1)
-	require.Equal(t, "8500", b.balance(t, 1))
-	require.Zero(t, b.broker.Depth(t, broker.OrdersQueue+broker.DeadSuffix))
-	b.sound(t)
+	f.count(t, n, succeededOf, 1)
+	require.Equal(t, "8500", f.balance(t, 1))
+	require.Zero(t, f.broker.Depth(t, broker.OrdersQueue+broker.DeadSuffix))
+	f.sound(t)
 }
 
 // Another transaction that claims the same message, opens the same account or keeps the
 // same key: what conflicts waits for it, its neighbors do not.
 func TestUncommittedRowsHoldUpTheirConflictAlone(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	b.topUp(t, 2, "1000")
+	f := start(t)
+	f.topUp(t, 2, "1000")
 	message := id(t)
-	order := b.order(t, 2, 100)
-	b.count(t, 1, succeededOf, 2)
-	releaseMessage := b.database.Hold(t, "INSERT INTO payments.inbox (message_id) VALUES ($1)", message)
-	b.database.Hold(t, "INSERT INTO payments.accounts (user_id, balance, seq, created_at) VALUES (3, 0, 0, now())")
-	b.database.Hold(t, `INSERT INTO payments.idempotency_keys (user_id, operation, key, fingerprint, result)
+	order := f.order(t, 2, 100)
+	f.count(t, 1, succeededOf, 2)
+	releaseMessage := f.database.Hold(t, "INSERT INTO payments.inbox (message_id) VALUES ($1)", message)
+	f.database.Hold(t, "INSERT INTO payments.accounts (user_id, balance, seq, created_at) VALUES (3, 0, 0, now())")
+	f.database.Hold(t, `INSERT INTO payments.idempotency_keys (user_id, operation, key, fingerprint, result)
 		VALUES (2, 'deposit', 'held', '', '{}')`)
 
-	b.broker.PublishEvent(t, message, order)
+	f.broker.PublishEvent(t, message, order)
 	for range 20 {
-		b.order(t, 2, 100)
+		f.order(t, 2, 100)
 	}
-	b.count(t, 21, succeededOf, 2)
+	f.count(t, 21, succeededOf, 2)
 	refused := make(chan servicetest.Answer, 2)
 	errs := make(chan error, 2)
 	for _, request := range []struct{ body, key string }{{`{"user_id":3,"balance":5}`, ""}, {`{"user_id":2,"balance":5}`, "held"}} {
@@ -95,14 +95,14 @@ func TestUncommittedRowsHoldUpTheirConflictAlone(t *testing.T) {
 			if request.key != "" {
 				header = []string{"Idempotency-Key", request.key}
 			}
-			got, err := b.Do(t.Context(), http.MethodPost, "/accounts/", request.body, header...)
+			got, err := f.Do(t.Context(), http.MethodPost, "/accounts/", request.body, header...)
 			refused <- got
 			errs <- err
 		}()
 	}
 	for i := range 20 {
 		began := time.Now()
-		b.topUp(t, int64(10+i), "1")
+		f.topUp(t, int64(10+i), "1")
 		require.Less(t, time.Since(began), 5*time.Second, "it did not wait for the 8 seconds of those that conflict")
 	}
 	for range 2 {
@@ -112,9 +112,9 @@ func TestUncommittedRowsHoldUpTheirConflictAlone(t *testing.T) {
 		require.Contains(t, got.Body, "nothing was done")
 	}
 	releaseMessage()
-	b.count(t, 1, "SELECT count(*) FROM payments.inbox WHERE message_id = $1", message)
-	require.Equal(t, "979", b.balance(t, 2))
-	b.sound(t)
+	f.count(t, 1, "SELECT count(*) FROM payments.inbox WHERE message_id = $1", message)
+	require.Equal(t, "979", f.balance(t, 2))
+	f.sound(t)
 }
 
 // An account that is broken in a way that nobody thought of: its orders are retried, then
@@ -130,27 +130,27 @@ func TestBrokenAccountIsDeadLetteredAndItsNeighborsSettle(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := start(t, "DEAD_LETTER_AFTER", "2s")
-			b.topUp(t, 1, "1000")
-			b.topUp(t, 2, "1000")
-			b.database.Do(t, tc.breakIt)
-			broken := b.order(t, 1, 100)
+			f := start(t, "DEAD_LETTER_AFTER", "2s")
+			f.topUp(t, 1, "1000")
+			f.topUp(t, 2, "1000")
+			f.database.Do(t, tc.breakIt)
+			broken := f.order(t, 1, 100)
 			for range 20 {
-				b.order(t, 2, 100)
+				f.order(t, 2, 100)
 			}
-			b.count(t, 20, succeededOf, 2)
-			dead := b.broker.Get(t, broker.OrdersQueue+broker.DeadSuffix)
+			f.count(t, 20, succeededOf, 2)
+			dead := f.broker.Get(t, broker.OrdersQueue+broker.DeadSuffix)
 			require.Contains(t, string(dead.Body), broken.OrderID)
 			require.Contains(t, dead.Headers[broker.HeaderReason], tc.reason)
 			require.NotEmpty(t, dead.Headers[broker.HeaderFailedAt])
 			require.Equal(t, "order.created.v1", dead.Headers[broker.HeaderRoutingKey])
-			require.Positive(t, b.Metric(t, `consumer_messages_total{outcome="retried"}`), "it was retried before")
-			require.InDelta(t, 1, b.Metric(t, `consumer_messages_total{outcome="dead_lettered"}`), 0)
+			require.Positive(t, f.Metric(t, `consumer_messages_total{outcome="retried"}`), "it was retried before")
+			require.InDelta(t, 1, f.Metric(t, `consumer_messages_total{outcome="dead_lettered"}`), 0)
 
-			status, body := b.Call(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":5}`)
+			status, body := f.Call(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":5}`)
 			require.Equal(t, http.StatusInternalServerError, status, body)
-			b.topUp(t, 2, "1")
-			require.Equal(t, "981", b.balance(t, 2))
+			f.topUp(t, 2, "1")
+			require.Equal(t, "981", f.balance(t, 2))
 		})
 	}
 }
@@ -158,40 +158,40 @@ func TestBrokenAccountIsDeadLetteredAndItsNeighborsSettle(t *testing.T) {
 // A schema that is not as the program expects it is nobody's fault: messages are held.
 func TestMissingPrivilegeDeadLettersNothing(t *testing.T) {
 	t.Parallel()
-	b := &bench{database: databasetest.New(t), broker: brokertest.New(t)}
-	b.pool, _ = b.database.Open(t, postgres.Schema, migrations.FS)
-	b.Service = b.another(t, "DEAD_LETTER_AFTER", "100ms").Ready(t)
-	b.topUp(t, 1, "1000")
-	b.database.Do(t, "REVOKE INSERT ON payments.payments FROM payments")
+	f := &fixture{database: databasetest.New(t), broker: brokertest.New(t)}
+	f.pool, _ = f.database.Open(t, postgres.Schema, migrations.FS)
+	f.Service = f.another(t, "DEAD_LETTER_AFTER", "100ms").Ready(t)
+	f.topUp(t, 1, "1000")
+	f.database.Do(t, "REVOKE INSERT ON payments.payments FROM payments")
 	for range 20 {
-		b.order(t, 1, 100)
+		f.order(t, 1, 100)
 	}
-	for b.Metric(t, `consumer_messages_total{outcome="retried"}`) < 3 {
+	for f.Metric(t, `consumer_messages_total{outcome="retried"}`) < 3 {
 		require.NoError(t, t.Context().Err())
 	}
-	b.database.Do(t, "GRANT INSERT ON payments.payments TO payments")
-	b.count(t, 20, succeededOf, 1)
-	require.Zero(t, b.broker.Depth(t, broker.OrdersQueue+broker.DeadSuffix))
-	require.Equal(t, "980", b.balance(t, 1))
+	f.database.Do(t, "GRANT INSERT ON payments.payments TO payments")
+	f.count(t, 20, succeededOf, 1)
+	require.Zero(t, f.broker.Depth(t, broker.OrdersQueue+broker.DeadSuffix))
+	require.Equal(t, "980", f.balance(t, 1))
 }
 
 func TestChangedTablesFailNoRequest(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	b.topUp(t, 1, "100000")
+	f := start(t)
+	f.topUp(t, 1, "100000")
 	n := 0
-	b.database.ChangeTables(t, postgres.Schema, func() {
+	f.database.ChangeTables(t, postgres.Schema, func() {
 		for range 12 { // more than the pool has connections: each has its own statements
 			n++
-			got := b.Send(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":1}`, "Idempotency-Key", strconv.Itoa(n))
+			got := f.Send(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":1}`, "Idempotency-Key", strconv.Itoa(n))
 			require.Equal(t, http.StatusOK, got.Status, got.Body)
 			for _, read := range []string{"/accounts/1", "/accounts/1/entries"} {
-				got := b.Send(t, http.MethodGet, read, "")
+				got := f.Send(t, http.MethodGet, read, "")
 				require.Equal(t, http.StatusOK, got.Status, got.Body)
 			}
-			b.order(t, 1, 100)
+			f.order(t, 1, 100)
 		}
-		b.count(t, n, succeededOf, 1)
+		f.count(t, n, succeededOf, 1)
 	})
-	b.sound(t)
+	f.sound(t)
 }

@@ -14,62 +14,62 @@ import (
 )
 
 // refuses requires that writes are answered with "nothing was done".
-func (b *bench) refuses(t *testing.T) {
+func (f *fixture) refuses(t *testing.T) {
 	t.Helper()
 	for range 12 { // more than the pool has connections
-		got := b.Send(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":1}`)
+		got := f.Send(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":1}`)
 		require.Equal(t, http.StatusServiceUnavailable, got.Status, got.Body)
 		require.Contains(t, got.Body, "nothing was done")
 	}
-	got := b.Send(t, http.MethodGet, "/readyz", "")
+	got := f.Send(t, http.MethodGet, "/readyz", "")
 	require.Equal(t, http.StatusServiceUnavailable, got.Status, got.Body)
 }
 
 // recovers requires that the service works again, at once and on every connection.
-func (b *bench) recovers(t *testing.T) {
+func (f *fixture) recovers(t *testing.T) {
 	t.Helper()
-	b.Ready(t)
+	f.Ready(t)
 	for range 12 {
-		b.topUp(t, 1, "1")
+		f.topUp(t, 1, "1")
 	}
-	b.count(t, 1, succeededOf, 1)
-	b.count(t, 0, "SELECT count(*) FROM payments.outbox")
-	require.Equal(t, "1011", b.balance(t, 1))
-	b.sound(t)
+	f.count(t, 1, succeededOf, 1)
+	f.count(t, 0, "SELECT count(*) FROM payments.outbox")
+	require.Equal(t, "1011", f.balance(t, 1))
+	f.sound(t)
 }
 
 // Sessions that began while the server was read-only stay so after it no longer is.
 func TestReadOnlySessionsDoNotOutliveTheFailover(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	b.topUp(t, 1, "1000")
-	b.database.TurnReadOnly(t)
-	b.order(t, 1, 100)
-	b.refuses(t)
-	b.database.TurnWritable(t)
-	b.recovers(t)
+	f := start(t)
+	f.topUp(t, 1, "1000")
+	f.database.TurnReadOnly(t)
+	f.order(t, 1, 100)
+	f.refuses(t)
+	f.database.TurnWritable(t)
+	f.recovers(t)
 }
 
 // A server that turns read-only under open sessions.
 func TestServerTurnsReadOnlyUnderOpenSessions(t *testing.T) {
 	t.Parallel()
 	database, _ := databasetest.Own(t)
-	b := &bench{database: database, broker: brokertest.New(t)}
-	b.pool, _ = database.Open(t, postgres.Schema, migrations.FS)
-	b.Service = b.another(t).Ready(t)
-	b.topUp(t, 1, "1000")
+	f := &fixture{database: database, broker: brokertest.New(t)}
+	f.pool, _ = database.Open(t, postgres.Schema, migrations.FS)
+	f.Service = f.another(t).Ready(t)
+	f.topUp(t, 1, "1000")
 	set := func(statement string) {
 		database.Do(t, statement)
 		database.Do(t, "SELECT pg_reload_conf()")
 	}
 	set("ALTER SYSTEM SET default_transaction_read_only = on")
-	b.order(t, 1, 100)
+	f.order(t, 1, 100)
 	for { // every session reads its new configuration by itself
-		if got := b.Send(t, http.MethodPost, "/accounts/", `{"user_id":2,"balance":1}`); !strings.HasPrefix(got.Header.Get("Content-Type"), "application/json") {
+		if got := f.Send(t, http.MethodPost, "/accounts/", `{"user_id":2,"balance":1}`); !strings.HasPrefix(got.Header.Get("Content-Type"), "application/json") {
 			break
 		}
 	}
-	b.refuses(t)
+	f.refuses(t)
 	set("ALTER SYSTEM RESET default_transaction_read_only")
-	b.recovers(t)
+	f.recovers(t)
 }

@@ -14,23 +14,23 @@ import (
 // both recover and every order is charged once.
 func TestDeletedQueueUnderTwoReplicas(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	two := b.another(t).Ready(t)
-	b.topUp(t, 1, "100")
-	restore := b.broker.Usurp(t, broker.OrdersQueue)
-	b.Degraded(t)
+	f := start(t)
+	two := f.another(t).Ready(t)
+	f.topUp(t, 1, "100")
+	restore := f.broker.Usurp(t, broker.OrdersQueue)
+	f.Degraded(t)
 	two.Degraded(t)
 	const n = 20
 	for range n {
-		b.order(t, 1, 100)
+		f.order(t, 1, 100)
 	}
-	require.Equal(t, n, b.broker.Depth(t, broker.Unrouted))
+	require.Equal(t, n, f.broker.Depth(t, broker.Unrouted))
 	restore()
-	b.count(t, n, "SELECT count(*) FROM payments.payments WHERE status = 'succeeded'")
-	require.Equal(t, "80", b.balance(t, 1))
-	b.Ready(t)
+	f.count(t, n, "SELECT count(*) FROM payments.payments WHERE status = 'succeeded'")
+	require.Equal(t, "80", f.balance(t, 1))
+	f.Ready(t)
 	two.Ready(t)
-	require.Equal(t, 2, b.broker.Consumers(t, broker.OrdersQueue))
-	servicetest.Eventually(t, func() bool { return b.broker.Depth(t, broker.Unrouted) == 0 })
-	b.sound(t)
+	require.Equal(t, 2, f.broker.Consumers(t, broker.OrdersQueue))
+	servicetest.Eventually(t, func() bool { return f.broker.Depth(t, broker.Unrouted) == 0 })
+	f.sound(t)
 }

@@ -1,9 +1,8 @@
-// Package httpapi is the HTTP face of the payments service.
+// Package httpapi is the HTTP API of the payments service.
 package httpapi
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math"
 	"net/http"
@@ -15,34 +14,26 @@ import (
 
 	"gozon/payments/internal/payment"
 	"gozon/shared/contract/money"
-	"gozon/shared/delivery/idempotency"
-	"gozon/shared/service"
+	"gozon/shared/web"
 	"gozon/shared/web/problem"
 	"gozon/shared/web/request"
 )
 
-// answerWithin bounds a request; it is below the gateway's own bound, so that the client
-// gets the more telling answer.
-const answerWithin = 8 * time.Second
-
-// Depositor makes one deposit, once under its key; concurrent calls may share a commit.
-type Depositor interface {
-	Do(ctx context.Context, r idempotency.Request[payment.Deposit]) (idempotency.Result[payment.Deposited], error)
+type api struct {
+	deposits web.Batcher[payment.Deposit, payment.Deposited]
+	payments *payment.Service
 }
 
-// API has the handlers.
-type API struct {
-	depositor Depositor
-	payments  *payment.Service
-	log       *slog.Logger
-}
-
-// Register adds the service's routes to r.
-func Register(r gin.IRoutes, depositor Depositor, payments *payment.Service, log *slog.Logger) {
-	a := &API{depositor, payments, log}
-	service.Handle(r, http.MethodPost, "/accounts", a.deposit)
-	service.Handle(r, http.MethodGet, "/accounts/:user_id", a.account)
-	service.Handle(r, http.MethodGet, "/accounts/:user_id/entries", a.entries)
+// Register adds the service's endpoints to routes.
+func Register(routes gin.IRoutes, log *slog.Logger, deposit web.Batcher[payment.Deposit, payment.Deposited], payments *payment.Service) {
+	a := &api{deposit, payments}
+	r := web.Router{Routes: routes, Log: log, Problems: map[error]*problem.Problem{
+		payment.ErrAccountNotFound: problem.NotFound("there is no account of this user"),
+		payment.ErrBalanceTooLarge: problem.Invalid(problem.Field{Pointer: "/balance", Detail: payment.ErrBalanceTooLarge.Error()}),
+	}}
+	r.Handle(http.MethodPost, "/accounts", a.deposit)
+	r.Handle(http.MethodGet, "/accounts/:user_id", a.account)
+	r.Handle(http.MethodGet, "/accounts/:user_id/entries", a.entries)
 }
 
 type accountJSON struct {
@@ -50,56 +41,39 @@ type accountJSON struct {
 	Balance money.Amount `json:"balance"`
 }
 
-func (a *API) deposit(c *gin.Context) {
+func (a *api) deposit(ctx context.Context, c *gin.Context) error {
 	body, err := request.ReadObject(c.Request)
 	if err != nil {
-		a.fail(c, err)
-		return
+		return err
 	}
 	d := payment.Deposit{UserID: body.UserID("user_id"), Amount: body.Amount("balance", 0)}
 	if err := body.Problem(); err != nil {
-		a.fail(c, err)
-		return
+		return err
 	}
-	key, err := request.Key(c.Request, d.UserID, "deposit", d)
+	deposited, err := web.Once(ctx, c, a.deposits, d.UserID, "deposit", d)
 	if err != nil {
-		a.fail(c, err)
-		return
+		return err
 	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), answerWithin)
-	defer cancel()
-	result, err := a.depositor.Do(ctx, idempotency.Request[payment.Deposit]{Key: key, What: d})
-	if err == nil {
-		err = result.Err
-	}
-	if err != nil {
-		a.fail(c, err)
-		return
-	}
-	if result.Replayed {
-		c.Header("Idempotent-Replayed", "true")
-	}
-	done, status := result.Value, http.StatusOK
-	if done.Opened {
+	status := http.StatusOK
+	if deposited.Opened {
 		status = http.StatusCreated
 		c.Header("Location", "/accounts/"+strconv.FormatInt(d.UserID, 10))
 	}
-	c.JSON(status, accountJSON{done.Account.UserID, done.Account.Balance})
+	c.JSON(status, accountJSON{deposited.Account.UserID, deposited.Account.Balance})
+	return nil
 }
 
-func (a *API) account(c *gin.Context) {
-	user, ok := a.user(c)
-	if !ok {
-		return
+func (a *api) account(ctx context.Context, c *gin.Context) error {
+	user, err := userID(c)
+	if err != nil {
+		return err
 	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), answerWithin)
-	defer cancel()
 	account, err := a.payments.Account(ctx, user)
 	if err != nil {
-		a.fail(c, err)
-		return
+		return err
 	}
 	c.JSON(http.StatusOK, accountJSON{account.UserID, account.Balance})
+	return nil
 }
 
 type entryJSON struct {
@@ -111,61 +85,56 @@ type entryJSON struct {
 	CreatedAt    time.Time    `json:"created_at"`
 }
 
-func (a *API) entries(c *gin.Context) {
-	user, ok := a.user(c)
-	if !ok {
-		return
+type pageJSON struct {
+	Entries    []entryJSON `json:"entries"`
+	NextCursor string      `json:"next_cursor,omitempty"`
+}
+
+func (a *api) entries(ctx context.Context, c *gin.Context) error {
+	user, err := userID(c)
+	if err != nil {
+		return err
 	}
 	limit, err := request.Limit(c.Request)
 	if err != nil {
-		a.fail(c, err)
-		return
+		return err
 	}
-	before := int64(math.MaxInt64)
-	if s, ok := c.GetQuery("cursor"); ok {
-		if before, err = strconv.ParseInt(s, 10, 64); err != nil || before < 1 {
-			problem.Write(c, problem.InvalidParameter("cursor", "must be the next_cursor of an earlier page"))
-			return
-		}
-	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), answerWithin)
-	defer cancel()
-	page, more, err := a.payments.EntriesOf(ctx, user, before, limit)
+	before, err := cursor(c)
 	if err != nil {
-		a.fail(c, err)
-		return
+		return err
 	}
-	answer := struct {
-		Entries    []entryJSON `json:"entries"`
-		NextCursor string      `json:"next_cursor,omitempty"`
-	}{Entries: make([]entryJSON, len(page))}
-	for i, e := range page {
-		answer.Entries[i] = entryJSON{Seq: e.Seq, Kind: string(e.Kind), Amount: e.Amount, BalanceAfter: e.BalanceAfter, CreatedAt: e.CreatedAt}
-		if e.OrderID.Valid {
-			answer.Entries[i].OrderID = &e.OrderID.UUID
-		}
+	page, err := a.payments.EntriesOf(ctx, user, before, limit)
+	if err != nil {
+		return err
 	}
-	if more {
-		answer.NextCursor = strconv.FormatInt(page[len(page)-1].Seq, 10)
+	answer := pageJSON{Entries: make([]entryJSON, len(page.Entries))}
+	for i, e := range page.Entries {
+		answer.Entries[i] = entryJSON{e.Seq, string(e.Kind), e.Amount, e.BalanceAfter, e.OrderID, e.CreatedAt}
+	}
+	if page.More {
+		answer.NextCursor = strconv.FormatInt(page.Entries[len(page.Entries)-1].Seq, 10)
 	}
 	c.JSON(http.StatusOK, answer)
+	return nil
 }
 
-func (a *API) user(c *gin.Context) (int64, bool) {
+// cursor returns the Seq that the requested page of entries ends before.
+func cursor(c *gin.Context) (int64, error) {
+	s, given := c.GetQuery("cursor")
+	if !given {
+		return math.MaxInt64, nil
+	}
+	before, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || before < 1 {
+		return 0, problem.InvalidParameter("cursor", "must be the next_cursor of an earlier page")
+	}
+	return before, nil
+}
+
+func userID(c *gin.Context) (int64, error) {
 	user, err := request.ParseUserID(c.Param("user_id"))
 	if err != nil {
-		problem.Write(c, problem.InvalidParameter("user_id", err.Error()))
-		return 0, false
+		return 0, problem.InvalidParameter("user_id", err.Error())
 	}
-	return user, true
-}
-
-func (a *API) fail(c *gin.Context, err error) {
-	switch {
-	case errors.Is(err, payment.ErrAccountNotFound):
-		err = problem.NotFound("there is no account of this user")
-	case errors.Is(err, payment.ErrBalanceTooLarge):
-		err = problem.Invalid(problem.Field{Pointer: "/balance", Detail: payment.ErrBalanceTooLarge.Error()})
-	}
-	request.Fail(c, a.log, err)
+	return user, nil
 }

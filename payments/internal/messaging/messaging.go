@@ -1,10 +1,9 @@
-// Package messaging is the broker's face of the payments service: it takes orders to be
-// paid, and their cancellations, from orders_queue.
+// Package messaging consumes orders_queue: it decodes the events of orders into the
+// commands of the payments service.
 package messaging
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 
@@ -18,62 +17,57 @@ import (
 	"gozon/shared/delivery/database"
 )
 
-// NewHandler handles batches of orders and registers its metrics.
+// NewHandler returns a handler of orders and their cancellations, and registers its metrics.
 func NewHandler(payments *payment.Service, log *slog.Logger, reg prometheus.Registerer) broker.Handler {
-	decided := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "payments_total", Help: "Orders by what their message did.",
+	effects := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "payments_total", Help: "Messages about orders, by their effect on the payment.",
 	}, []string{"outcome"})
-	reg.MustRegister(decided)
-	for _, o := range []payment.Outcome{
-		payment.OutcomeSucceeded, payment.OutcomeFailed, payment.OutcomeVoided, payment.OutcomeRefunded,
-		payment.OutcomeReplayed, payment.OutcomeDuplicate,
+	reg.MustRegister(effects)
+	for _, e := range []payment.Effect{
+		payment.EffectSucceeded, payment.EffectFailed, payment.EffectVoided, payment.EffectRefunded,
+		payment.EffectReplayed, payment.EffectDuplicate,
 	} {
-		decided.WithLabelValues(string(o))
+		effects.WithLabelValues(string(e))
 	}
-	return broker.Decoded(decode, payments.Pay, database.Faults(), permanent, func(ctx context.Context, o payment.Order, outcome payment.Outcome) {
-		decided.WithLabelValues(string(outcome)).Inc()
-		if outcome == payment.OutcomeReplayed {
-			log.InfoContext(ctx, "a message about what was decided before got that for an answer", "cancellation", o.Cancelled,
-				"order_id", o.OrderID.String(), "message_id", o.MessageID.String())
+	return broker.Decoded(decode, payments.Execute, database.Faults(), func(ctx context.Context, c payment.Command, e payment.Effect) {
+		effects.WithLabelValues(string(e)).Inc()
+		if e == payment.EffectReplayed {
+			log.InfoContext(ctx, "consumer: payment already decided, replying with its state", "cancellation", c.Cancel,
+				"order_id", c.OrderID.String(), "message_id", c.MessageID.String())
 		}
 	})
 }
 
-func decode(e events.Envelope) (payment.Order, error) {
-	o := payment.Order{PublishedAt: e.PublishedAt}
+func decode(e events.Envelope) (payment.Command, error) {
+	c := payment.Command{PublishedAt: e.PublishedAt}
 	var orderID string
 	switch e.Type {
 	case events.TypeOrderCreated:
 		var data events.OrderCreated
 		if err := e.Decode(&data); err != nil {
-			return o, err
+			return c, err
 		}
-		orderID, o.UserID, o.Amount = data.OrderID, data.UserID, money.Amount(data.Amount)
+		orderID, c.UserID, c.Amount = data.OrderID, data.UserID, money.Amount(data.Amount)
 	case events.TypeOrderCancelRequested:
 		var data events.OrderCancelRequested
 		if err := e.Decode(&data); err != nil {
-			return o, err
+			return c, err
 		}
-		orderID, o.UserID, o.Amount, o.Cancelled = data.OrderID, data.UserID, money.Amount(data.Amount), true
+		orderID, c.UserID, c.Amount, c.Cancel = data.OrderID, data.UserID, money.Amount(data.Amount), true
 	default:
-		// Kept in the dead-letter queue rather than dropped: whoever sent it thought it mattered.
-		return o, fmt.Errorf("%w: unexpected type %q", events.ErrMalformed, e.Type)
+		// An error rather than a no-op: a message that was sent to this queue by mistake is
+		// kept in the dead-letter queue.
+		return c, fmt.Errorf("%w: unexpected type %q", events.ErrMalformed, e.Type)
 	}
 	var err error
-	if o.MessageID, err = uuid.Parse(e.ID); err != nil {
-		return o, fmt.Errorf("%w: id: %w", events.ErrMalformed, err)
+	if c.MessageID, err = uuid.Parse(e.ID); err != nil {
+		return c, fmt.Errorf("%w: id: %w", events.ErrMalformed, err)
 	}
-	if o.OrderID, err = uuid.Parse(orderID); err != nil {
-		return o, fmt.Errorf("%w: order_id: %w", events.ErrMalformed, err)
+	if c.OrderID, err = uuid.Parse(orderID); err != nil {
+		return c, fmt.Errorf("%w: order_id: %w", events.ErrMalformed, err)
 	}
-	if o.UserID < 1 || o.Amount < 1 || o.Amount > money.Max {
-		return o, fmt.Errorf("%w: user %d, amount %d", events.ErrMalformed, o.UserID, int64(o.Amount))
+	if c.UserID < 1 || c.Amount < 1 || c.Amount > money.Max {
+		return c, fmt.Errorf("%w: user %d, amount %d", events.ErrMalformed, c.UserID, int64(c.Amount))
 	}
-	return o, nil
-}
-
-// permanent reports whether another attempt would fail the same way.
-func permanent(err error) bool {
-	_, rule := errors.AsType[payment.RuleError](err)
-	return rule || database.IsData(err)
+	return c, nil
 }

@@ -19,10 +19,10 @@ func TestTopUp(t *testing.T) {
 		balance, amount, want money.Amount
 		err                   error
 	}{
-		"from nothing":   {0, 1, 1, nil},
-		"to the ceiling": {1, money.Max - 1, money.Max, nil},
-		"beyond it":      {1, money.Max, 1, ErrBalanceTooLarge},
-		"full already":   {money.Max, 1, money.Max, ErrBalanceTooLarge},
+		"from zero":      {0, 1, 1, nil},
+		"to the limit":   {1, money.Max - 1, money.Max, nil},
+		"over the limit": {1, money.Max, 1, ErrBalanceTooLarge},
+		"at the limit":   {money.Max, 1, money.Max, ErrBalanceTooLarge},
 		"zero":           {5, 0, 5, ErrAmount},
 		"negative":       {5, -1, 5, ErrAmount},
 	} {
@@ -41,7 +41,7 @@ func TestTopUp(t *testing.T) {
 	}
 }
 
-func TestDecide(t *testing.T) {
+func TestCharge(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		account *Account
@@ -53,22 +53,22 @@ func TestDecide(t *testing.T) {
 	}{
 		"enough":      {&Account{Balance: 10}, 9, StatusSucceeded, "", 1, nil},
 		"just enough": {&Account{Balance: 10}, 10, StatusSucceeded, "", 0, nil},
-		"one short":   {&Account{Balance: 10}, 11, StatusFailed, events.ReasonInsufficientFunds, 10, nil},
-		"nothing":     {&Account{}, 1, StatusFailed, events.ReasonInsufficientFunds, 0, nil},
+		"not enough":  {&Account{Balance: 10}, 11, StatusFailed, events.ReasonInsufficientFunds, 10, nil},
+		"empty":       {&Account{}, 1, StatusFailed, events.ReasonInsufficientFunds, 0, nil},
 		"no account":  {nil, 1, StatusFailed, events.ReasonAccountNotFound, 0, nil},
 		"zero":        {&Account{Balance: 10}, 0, "", "", 10, ErrAmount},
 		"negative":    {&Account{Balance: 10}, -1, "", "", 10, ErrAmount},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := Order{OrderID: uuid.New(), UserID: 1, Amount: tc.amount}
-			p, e, err := Decide(o, tc.account, at)
+			c := Command{OrderID: uuid.New(), UserID: 1, Amount: tc.amount}
+			p, e, err := c.Charge(tc.account, at)
 			require.ErrorIs(t, err, tc.err)
 			require.Equal(t, tc.status, p.Status)
 			require.Equal(t, tc.reason, p.Reason)
 			require.Equal(t, tc.status == StatusSucceeded, e != nil)
 			if e != nil {
-				require.Equal(t, o.OrderID, e.OrderID.UUID)
+				require.Equal(t, &c.OrderID, e.OrderID)
 				require.Equal(t, tc.left, e.BalanceAfter)
 				require.Equal(t, LedgerShop, e.Credit)
 			}

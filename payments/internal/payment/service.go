@@ -12,36 +12,37 @@ import (
 	"gozon/shared/delivery/idempotency"
 )
 
-// Store keeps accounts, payments and entries. Its reads see what was committed;
-// every change is made in InTx.
+// Store keeps accounts, payments and entries. Its reads see committed data; all changes
+// are made in InTx.
 type Store interface {
-	// InTx runs fn in one transaction: all of it happens, or nothing.
+	// InTx runs fn in one transaction, which is rolled back if fn fails.
 	InTx(ctx context.Context, fn func(Tx) error) error
-	// Account returns ErrAccountNotFound when there is none.
+	// Account returns ErrAccountNotFound if there is none.
 	Account(ctx context.Context, user int64) (Account, error)
-	// EntriesOf returns the user's entries, newest first, from below the number before, at most limit.
+	// EntriesOf returns at most limit of the user's entries with a Seq below before, newest
+	// first.
 	EntriesOf(ctx context.Context, user, before int64, limit int) ([]Entry, error)
 }
 
-// Tx is one transaction. It works on sets, and publishing exists only here. It is
-// for one goroutine.
+// Tx is one transaction. Its methods work on sets, an empty set is a no-op. It is for one
+// goroutine.
 type Tx interface {
-	// Claim returns those message ids that were never claimed before.
+	// Claim returns those message ids that were not claimed before.
 	Claim(ctx context.Context, ids ...uuid.UUID) (fresh map[uuid.UUID]bool, err error)
-	// OpenAccounts opens an empty account for each user who has none, and says who these are.
+	// OpenAccounts opens an empty account for each user who has none and returns these users.
 	OpenAccounts(ctx context.Context, at time.Time, users ...int64) (opened map[int64]bool, err error)
-	// AccountsForUpdate locks the accounts in the order of their users, so that two
-	// transactions never wait for each other. Users without an account are left out.
+	// AccountsForUpdate locks accounts in the order of their users, so that two transactions
+	// never deadlock. Users without an account are left out.
 	AccountsForUpdate(ctx context.Context, users ...int64) (map[int64]*Account, error)
-	// Payments returns the decisions that were made about the orders.
+	// Payments returns the payments of orders. Orders without a payment are left out.
 	Payments(ctx context.Context, orderIDs ...uuid.UUID) (map[uuid.UUID]Payment, error)
 	Save(ctx context.Context, c Changes) error
-	// Emit has events published after the commit.
+	// Emit publishes events after the commit.
 	Emit(ctx context.Context, evs ...events.Event) error
 	idempotency.Tx
 }
 
-// Changes is what a use case wants kept.
+// Changes are the changes of a use case.
 type Changes struct {
 	Accounts []Account // with a new balance
 	Payments []Payment // new
@@ -52,98 +53,122 @@ type Changes struct {
 // Service has the use cases. It is safe for concurrent use.
 type Service struct{ store Store }
 
-// NewService works on store.
+// NewService returns a service that works on store.
 func NewService(store Store) *Service { return &Service{store} }
 
-// Deposit is a request to open an account with an amount or to top it up by it.
+// Deposit is a request to top up an account, which is opened if there is none.
+//
+// Its JSON is the fingerprint of an idempotency key. Keys are kept for a day, so a renamed
+// field makes the retries across a deployment look like other requests.
 type Deposit struct {
 	UserID int64
-	Amount money.Amount // 0 only opens
+	Amount money.Amount // 0 only opens the account
 }
 
-// Deposited is what became of one deposit.
+// Deposited is the result of a deposit.
 type Deposited struct {
 	Account Account
 	Opened  bool
 }
 
-// Deposit makes a set of deposits in one transaction, each once under its key. It returns
-// one result for each, whose error may be ErrBalanceTooLarge or ErrAmount; those of one
-// account are made one after the other.
-func (s *Service) Deposit(ctx context.Context, requests []idempotency.Request[Deposit]) ([]idempotency.Result[Deposited], error) {
-	var results []idempotency.Result[Deposited]
-	err := s.store.InTx(ctx, func(tx Tx) error {
-		var err error
-		results, err = idempotency.Once(ctx, tx, requests, func(deposits []Deposit) ([]idempotency.Result[Deposited], error) {
-			at := now()
-			users := make([]int64, len(deposits))
-			for i, d := range deposits {
-				users[i] = d.UserID
-			}
-			opened, err := tx.OpenAccounts(ctx, at, users...)
-			if err != nil {
-				return nil, err
-			}
-			accounts, err := tx.AccountsForUpdate(ctx, users...)
-			if err != nil {
-				return nil, err
-			}
-			results, changes := deposit(deposits, opened, accounts, at)
-			return results, tx.Save(ctx, changes)
-		})
+// Deposit makes a set of deposits in one transaction, each at most once under its key. It
+// returns one response per request, whose error may be [ErrBalanceTooLarge] or
+// [ErrAmount]. Deposits to one account are made in the order of the set.
+func (s *Service) Deposit(ctx context.Context, requests []idempotency.Request[Deposit]) (responses []idempotency.Response[Deposited], err error) {
+	err = s.store.InTx(ctx, func(tx Tx) error {
+		claimed, err := idempotency.Claim(ctx, tx, requests, decodeDeposited)
+		if err != nil {
+			return err
+		}
+		at, users := now(), make([]int64, len(claimed.Fresh))
+		for i, d := range claimed.Fresh {
+			users[i] = d.UserID
+		}
+		opened, err := tx.OpenAccounts(ctx, at, users...)
+		if err != nil {
+			return err
+		}
+		accounts, err := tx.AccountsForUpdate(ctx, users...)
+		if err != nil {
+			return err
+		}
+		deposited, changes := deposit(claimed.Fresh, opened, accounts, at)
+		if err := tx.Save(ctx, changes); err != nil {
+			return err
+		}
+		responses, err = claimed.Complete(ctx, tx, deposited, encodeDeposited)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make %d deposits: %w", len(requests), err)
 	}
-	return results, nil
+	return responses, nil
 }
 
-func deposit(deposits []Deposit, opened map[int64]bool, accounts map[int64]*Account, at time.Time) ([]idempotency.Result[Deposited], Changes) {
-	var changes Changes
-	results := make([]idempotency.Result[Deposited], len(deposits))
+// deposit makes deposits in their order. It removes users from opened, so that only the
+// first deposit to a new account reports that it opened the account.
+func deposit(deposits []Deposit, opened map[int64]bool, accounts map[int64]*Account, at time.Time) (responses []idempotency.Response[Deposited], changes Changes) {
+	responses = make([]idempotency.Response[Deposited], len(deposits))
 	for i, d := range deposits {
 		account := accounts[d.UserID]
-		// Whoever of the batch comes first has opened it.
-		results[i].Value.Opened = opened[d.UserID]
+		responses[i].Value.Opened = opened[d.UserID]
 		delete(opened, d.UserID)
 		if d.Amount != 0 {
 			entry, err := account.TopUp(d.Amount, at)
 			if err != nil {
-				results[i].Err = err
+				responses[i].Err = err
 				continue
 			}
 			changes.Entries = append(changes.Entries, entry)
 		}
-		results[i].Value.Account = *account
+		responses[i].Value.Account = *account
 	}
-	changes.Accounts = touched(accounts, changes.Entries)
-	return results, changes
+	changes.Accounts = changed(accounts, changes.Entries)
+	return responses, changes
 }
 
-// Account returns a user's account, or ErrAccountNotFound.
+// changed returns the accounts of entries, each once.
+func changed(accounts map[int64]*Account, entries []Entry) []Account {
+	var all []Account
+	seen := make(map[int64]bool, len(entries))
+	for _, e := range entries {
+		if !seen[e.UserID] {
+			seen[e.UserID] = true
+			all = append(all, *accounts[e.UserID])
+		}
+	}
+	return all
+}
+
+// Account returns a user's account, or [ErrAccountNotFound].
 func (s *Service) Account(ctx context.Context, user int64) (Account, error) {
 	return s.store.Account(ctx, user)
 }
 
-// EntriesOf returns a page of the user's statement, newest first, and whether
-// there is more. before is the number of the last entry of the page before, or
-// math.MaxInt64. The error is ErrAccountNotFound when there is no account.
-func (s *Service) EntriesOf(ctx context.Context, user, before int64, limit int) (page []Entry, more bool, err error) {
-	page, err = s.store.EntriesOf(ctx, user, before, limit+1)
-	if err != nil {
-		return nil, false, err
-	}
-	if len(page) == 0 { // an empty account, or none?
-		if _, err := s.store.Account(ctx, user); err != nil {
-			return nil, false, err
-		}
-	}
-	if len(page) > limit {
-		return page[:limit], true, nil
-	}
-	return page, false, nil
+// Page is a page of an account's entries, newest first.
+type Page struct {
+	Entries []Entry
+	More    bool // there are older entries
 }
 
-// now has the precision that the store keeps.
+// EntriesOf returns a page of at most limit of the user's entries. before is the Seq of the
+// last entry of the previous page, or math.MaxInt64 for the first page. The error is
+// [ErrAccountNotFound] if the user has no account.
+func (s *Service) EntriesOf(ctx context.Context, user, before int64, limit int) (Page, error) {
+	entries, err := s.store.EntriesOf(ctx, user, before, limit+1)
+	if err != nil {
+		return Page{}, err
+	}
+	if len(entries) == 0 { // the account is empty or does not exist
+		if _, err := s.store.Account(ctx, user); err != nil {
+			return Page{}, err
+		}
+	}
+	if len(entries) > limit {
+		return Page{entries[:limit], true}, nil
+	}
+	return Page{entries, false}, nil
+}
+
+// now has the precision of the store, so that a response and a later read agree.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

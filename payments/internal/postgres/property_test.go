@@ -13,30 +13,32 @@ import (
 	"gozon/payments/internal/postgres"
 	"gozon/payments/migrations"
 	"gozon/shared/contract/money"
+	"gozon/shared/delivery"
 	"gozon/shared/delivery/idempotency"
 	"gozon/shared/test/databasetest"
 )
 
-// Whatever comes in whatever order, in whatever batches, however often, and whatever
-// was forgotten meanwhile: a balance is its top-ups less its paid orders and never
-// below zero; each order is decided once, and leaves that only from paid to refunded,
-// for a cancellation; an order whose cancellation came first is never charged.
+// For any sequence of deposits and messages, in any batches, with any repetitions, and with
+// a pruned inbox:
+//   - a balance is the sum of its top-ups minus its succeeded payments, and never negative
+//   - each order is decided once, and only a cancellation changes that, from succeeded to refunded
+//   - an order that is cancelled first is never charged
 func TestMoneyIsExactForEveryInterleaving(t *testing.T) {
 	t.Parallel()
-	_, db := databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
-	service := payment.NewService(postgres.NewStore(db, func() {}))
+	pool, db := databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
+	service := payment.NewService(postgres.NewStore(delivery.NewStore(pool, db, postgres.Schema)))
 	rapid.Check(t, func(t *rapid.T) {
 		ctx := context.Background()
 		users := []int64{rapid.Int64Range(1, 1<<52).Draw(t, "user"), rapid.Int64Range(1, 1<<52).Draw(t, "user"), rapid.Int64Range(1, 1<<52).Draw(t, "user")}
 		m := &model{topUps: map[int64]money.Amount{}, decided: map[uuid.UUID]payment.Status{}}
-		for _, u := range users { // an earlier run may have drawn the same user
+		for _, u := range users { // an earlier iteration may have drawn the same user
 			if a, err := service.Account(ctx, u); err == nil {
-				m.topUps[u] = a.Balance + m.paidBefore(t, db, u)
+				m.topUps[u] = a.Balance + m.succeeded(t, db, u)
 			}
 		}
-		var sent []payment.Order
+		var sent []payment.Command
 		var deposits []idempotency.Request[payment.Deposit]
-		var answers []payment.Deposited
+		var responses []payment.Deposited
 		t.Repeat(map[string]func(*rapid.T){
 			"top up": func(t *rapid.T) {
 				d := payment.Deposit{UserID: rapid.SampledFrom(users).Draw(t, "user"), Amount: money.Amount(rapid.Int64Range(0, 500).Draw(t, "amount"))}
@@ -46,50 +48,50 @@ func TestMoneyIsExactForEveryInterleaving(t *testing.T) {
 				}
 				key, err := idempotency.NewKey(d.UserID, "deposit", value, d)
 				require.NoError(t, err)
-				r := idempotency.Request[payment.Deposit]{Key: key, What: d}
+				r := idempotency.Request[payment.Deposit]{Key: key, Body: d}
 				done, err := service.Deposit(ctx, []idempotency.Request[payment.Deposit]{r})
 				require.NoError(t, err)
 				require.NoError(t, done[0].Err)
 				m.topUps[d.UserID] += d.Amount
 				if value != "" {
-					deposits, answers = append(deposits, r), append(answers, done[0].Value)
+					deposits, responses = append(deposits, r), append(responses, done[0].Value)
 				}
 			},
-			"top up again": func(t *rapid.T) { // by clients that did not see the answer
+			"retry a top-up": func(t *rapid.T) { // the client did not receive the response
 				if len(deposits) == 0 {
-					t.Skip("nothing with a key")
+					t.Skip("no deposit with a key")
 				}
 				i := rapid.IntRange(0, len(deposits)-1).Draw(t, "deposit")
 				done, err := service.Deposit(ctx, deposits[i:i+1])
 				require.NoError(t, err)
 				require.NoError(t, done[0].Err)
 				require.True(t, done[0].Replayed)
-				require.Equal(t, answers[i], done[0].Value)
+				require.Equal(t, responses[i], done[0].Value)
 			},
-			"new orders": func(t *rapid.T) { // or their cancellations, which overtook them
-				var batch []payment.Order
+			"new orders": func(t *rapid.T) { // or cancellations that overtook them
+				var batch []payment.Command
 				for range rapid.IntRange(1, 8).Draw(t, "orders") {
-					batch = append(batch, payment.Order{
+					batch = append(batch, payment.Command{
 						MessageID: newID(t), OrderID: newID(t), UserID: rapid.SampledFrom(users).Draw(t, "user"),
-						Amount: money.Amount(rapid.Int64Range(1, 300).Draw(t, "amount")), Cancelled: rapid.IntRange(0, 4).Draw(t, "overtaken") == 0,
+						Amount: money.Amount(rapid.Int64Range(1, 300).Draw(t, "amount")), Cancel: rapid.IntRange(0, 4).Draw(t, "overtaken") == 0,
 					})
 				}
 				sent = append(sent, batch...)
-				m.pay(ctx, t, service, batch)
+				m.execute(ctx, t, service, batch)
 			},
-			"again": func(t *rapid.T) { // the same messages, the same orders in new ones, or the other message about them, mixed in one batch
+			"repeated orders": func(t *rapid.T) { // redelivered messages, and new messages that repeat or cancel an order, in one batch
 				if len(sent) == 0 {
-					t.Skip("nothing was sent")
+					t.Skip("no message was sent")
 				}
-				var batch []payment.Order
+				var batch []payment.Command
 				for range rapid.IntRange(1, 8).Draw(t, "messages") {
-					o := rapid.SampledFrom(sent).Draw(t, "order")
+					c := rapid.SampledFrom(sent).Draw(t, "order")
 					if rapid.Bool().Draw(t, "in a new message") {
-						o.MessageID, o.Cancelled = newID(t), rapid.Bool().Draw(t, "cancelled")
+						c.MessageID, c.Cancel = newID(t), rapid.Bool().Draw(t, "cancel")
 					}
-					batch = append(batch, o)
+					batch = append(batch, c)
 				}
-				m.pay(ctx, t, service, batch)
+				m.execute(ctx, t, service, batch)
 			},
 			"prune": func(t *rapid.T) {
 				require.NoError(t, db.Exec("DELETE FROM payments.inbox").Error)
@@ -104,38 +106,38 @@ type model struct {
 	decided map[uuid.UUID]payment.Status
 }
 
-func (m *model) paidBefore(t *rapid.T, db *gorm.DB, user int64) money.Amount {
-	var paid int64
-	require.NoError(t, db.Raw("SELECT coalesce(sum(amount), 0) FROM payments.payments WHERE user_id = ? AND status = 'succeeded'", user).Scan(&paid).Error)
-	return money.Amount(paid)
+func (m *model) succeeded(t *rapid.T, db *gorm.DB, user int64) money.Amount {
+	var sum int64
+	require.NoError(t, db.Raw("SELECT coalesce(sum(amount), 0) FROM payments.payments WHERE user_id = ? AND status = 'succeeded'", user).Scan(&sum).Error)
+	return money.Amount(sum)
 }
 
-func (m *model) pay(ctx context.Context, t *rapid.T, service *payment.Service, batch []payment.Order) {
-	outcomes, err := service.Pay(ctx, batch)
+func (m *model) execute(ctx context.Context, t *rapid.T, service *payment.Service, batch []payment.Command) {
+	effects, err := service.Execute(ctx, batch)
 	require.NoError(t, err)
-	for i, outcome := range outcomes {
-		o := batch[i]
-		before, known := m.decided[o.OrderID]
-		switch outcome {
-		case payment.OutcomeSucceeded, payment.OutcomeFailed:
+	for i, effect := range effects {
+		c := batch[i]
+		before, known := m.decided[c.OrderID]
+		switch effect {
+		case payment.EffectSucceeded, payment.EffectFailed:
 			require.False(t, known, "decided twice")
-			require.False(t, o.Cancelled)
-			m.decided[o.OrderID] = map[payment.Outcome]payment.Status{
-				payment.OutcomeSucceeded: payment.StatusSucceeded, payment.OutcomeFailed: payment.StatusFailed,
-			}[outcome]
-		case payment.OutcomeVoided:
+			require.False(t, c.Cancel)
+			m.decided[c.OrderID] = map[payment.Effect]payment.Status{
+				payment.EffectSucceeded: payment.StatusSucceeded, payment.EffectFailed: payment.StatusFailed,
+			}[effect]
+		case payment.EffectVoided:
 			require.False(t, known, "decided twice")
-			require.True(t, o.Cancelled)
-			m.decided[o.OrderID] = payment.StatusVoided
-		case payment.OutcomeRefunded:
-			require.True(t, o.Cancelled)
-			require.Equal(t, payment.StatusSucceeded, before, "refunded, but never charged, or twice")
-			m.decided[o.OrderID] = payment.StatusRefunded
-		case payment.OutcomeReplayed:
-			require.True(t, known, "replayed, but never decided")
-			require.False(t, o.Cancelled && before == payment.StatusSucceeded, "cancelled, but not refunded")
-		case payment.OutcomeDuplicate:
-			require.True(t, known, "duplicate, but never decided")
+			require.True(t, c.Cancel)
+			m.decided[c.OrderID] = payment.StatusVoided
+		case payment.EffectRefunded:
+			require.True(t, c.Cancel)
+			require.Equal(t, payment.StatusSucceeded, before, "refunded without a charge, or twice")
+			m.decided[c.OrderID] = payment.StatusRefunded
+		case payment.EffectReplayed:
+			require.True(t, known, "replayed without a decision")
+			require.False(t, c.Cancel && before == payment.StatusSucceeded, "cancelled without a refund")
+		case payment.EffectDuplicate:
+			require.True(t, known, "duplicate without a decision")
 		}
 	}
 }
@@ -152,17 +154,17 @@ func (m *model) check(ctx context.Context, t *rapid.T, db *gorm.DB, service *pay
 			require.ErrorIs(t, err, payment.ErrAccountNotFound)
 			continue
 		}
-		require.Equal(t, m.topUps[u]-m.paidBefore(t, db, u), account.Balance)
+		require.Equal(t, m.topUps[u]-m.succeeded(t, db, u), account.Balance)
 		require.GreaterOrEqual(t, account.Balance, money.Amount(0))
-		entries, more, err := service.EntriesOf(ctx, u, account.Seq+1, 1000)
+		page, err := service.EntriesOf(ctx, u, account.Seq+1, 1000)
 		require.NoError(t, err)
-		require.False(t, more)
-		require.Len(t, entries, int(account.Seq))
-		for i, e := range entries { // newest first
+		require.False(t, page.More)
+		require.Len(t, page.Entries, int(account.Seq))
+		for i, e := range page.Entries { // newest first
 			require.Equal(t, account.Seq-int64(i), e.Seq)
 			before := money.Amount(0)
-			if i+1 < len(entries) {
-				before = entries[i+1].BalanceAfter
+			if i+1 < len(page.Entries) {
+				before = page.Entries[i+1].BalanceAfter
 			}
 			if e.Credit == payment.LedgerUser {
 				require.Equal(t, before+e.Amount, e.BalanceAfter)

@@ -5,34 +5,23 @@ import (
 	"os"
 	"testing"
 
+	"gorm.io/gorm"
+
 	"gozon/payments/internal/postgres"
 	"gozon/payments/migrations"
 	"gozon/shared/test/containertest"
 	"gozon/shared/test/databasetest"
-	"gozon/shared/test/inboxtest"
-	"gozon/shared/test/keystoretest"
-	"gozon/shared/test/outboxtest"
+	"gozon/shared/test/deliverytest"
 )
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
 
-func open(t testing.TB) *sql.DB {
+func open(t testing.TB) (*sql.DB, *gorm.DB) {
 	t.Helper()
-	pool, _ := databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
-	return pool
+	return databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
 }
 
-func TestOutbox(t *testing.T) {
+func TestDelivery(t *testing.T) {
 	t.Parallel()
-	outboxtest.Run(t, postgres.Outbox, open)
-}
-
-func TestInbox(t *testing.T) {
-	t.Parallel()
-	inboxtest.Run(t, postgres.Inbox, open)
-}
-
-func TestKeys(t *testing.T) {
-	t.Parallel()
-	keystoretest.Run(t, postgres.Keys, open)
+	deliverytest.Run(t, postgres.Schema, open)
 }

@@ -1,0 +1,101 @@
+package payment
+
+import (
+	"math"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gozon/shared/contract/money"
+)
+
+// Kind of an entry.
+type Kind string
+
+// The kinds.
+const (
+	KindTopUp  Kind = "top_up"
+	KindCharge Kind = "charge"
+	KindRefund Kind = "refund"
+)
+
+// Ledger is one of the accounts of the double-entry ledger.
+type Ledger string
+
+// The ledger accounts. An entry moves money from the one it debits to the one it credits.
+// LedgerUser is the account of the entry's user.
+const (
+	LedgerExternal Ledger = "external"
+	LedgerUser     Ledger = "user"
+	LedgerShop     Ledger = "shop"
+)
+
+// Account is a user's account.
+type Account struct {
+	UserID    int64
+	Balance   money.Amount
+	Seq       int64 // of the newest entry; 0 if there is none
+	CreatedAt time.Time
+}
+
+// Entry is one movement of money, with both of its legs. The entries of an account are
+// numbered from 1 without gaps.
+type Entry struct {
+	UserID        int64
+	Seq           int64
+	Kind          Kind
+	Debit, Credit Ledger
+	Amount        money.Amount // > 0
+	BalanceAfter  money.Amount
+	OrderID       *uuid.UUID // nil for a top-up
+	CreatedAt     time.Time
+}
+
+// TopUp adds amount to the account, from outside the shop. The error is [ErrAmount] or
+// [ErrBalanceTooLarge]; then the account is unchanged.
+func (a *Account) TopUp(amount money.Amount, at time.Time) (Entry, error) {
+	switch {
+	case amount <= 0:
+		return Entry{}, ErrAmount
+	case amount > money.Max-a.Balance:
+		return Entry{}, ErrBalanceTooLarge
+	}
+	return a.post(Entry{Kind: KindTopUp, Debit: LedgerExternal, Credit: LedgerUser, Amount: amount, CreatedAt: at}, amount), nil
+}
+
+// Charge takes amount from the account, for an order. The error is [ErrAmount] or
+// [ErrInsufficientFunds]; then the account is unchanged.
+func (a *Account) Charge(orderID uuid.UUID, amount money.Amount, at time.Time) (Entry, error) {
+	switch {
+	case amount <= 0:
+		return Entry{}, ErrAmount
+	case amount > a.Balance:
+		return Entry{}, ErrInsufficientFunds
+	}
+	return a.post(Entry{
+		Kind: KindCharge, Debit: LedgerUser, Credit: LedgerShop, Amount: amount, OrderID: &orderID, CreatedAt: at,
+	}, -amount), nil
+}
+
+// Refund returns amount to the account, for an order. A charge can always be refunded, so
+// the limit for top-ups does not apply. Only the range of a balance does, which is
+// thousands of times larger. The error is [ErrAmount] or [ErrBalanceTooLarge]; then the
+// account is unchanged.
+func (a *Account) Refund(orderID uuid.UUID, amount money.Amount, at time.Time) (Entry, error) {
+	switch {
+	case amount <= 0:
+		return Entry{}, ErrAmount
+	case amount > math.MaxInt64-a.Balance:
+		return Entry{}, ErrBalanceTooLarge
+	}
+	return a.post(Entry{
+		Kind: KindRefund, Debit: LedgerShop, Credit: LedgerUser, Amount: amount, OrderID: &orderID, CreatedAt: at,
+	}, amount), nil
+}
+
+func (a *Account) post(e Entry, change money.Amount) Entry {
+	a.Balance += change
+	a.Seq++
+	e.UserID, e.Seq, e.BalanceAfter = a.UserID, a.Seq, a.Balance
+	return e
+}

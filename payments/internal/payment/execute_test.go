@@ -1,0 +1,219 @@
+package payment
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gozon/shared/contract/events"
+	"gozon/shared/contract/money"
+)
+
+// fixture has the rows of a store, without a store.
+type fixture struct {
+	accounts map[int64]*Account
+	payments map[uuid.UUID]Payment
+}
+
+// newFixture has one account, of user 1.
+func newFixture(balance money.Amount) *fixture {
+	return &fixture{map[int64]*Account{1: {UserID: 1, Balance: balance}}, map[uuid.UUID]Payment{}}
+}
+
+// execute executes a set in which every message is fresh.
+func (f *fixture) execute(t *testing.T, commands ...Command) ([]Effect, *execution) {
+	t.Helper()
+	fresh := map[uuid.UUID]bool{}
+	for _, c := range commands {
+		fresh[c.MessageID] = true
+	}
+	e := &execution{accounts: f.accounts, payments: f.payments, at: at}
+	effects, err := e.run(commands, fresh)
+	require.NoError(t, err)
+	return effects, e
+}
+
+func newCharge(amount money.Amount) Command {
+	return Command{MessageID: uuid.New(), OrderID: uuid.New(), UserID: 1, Amount: amount}
+}
+
+// repeated is the same command in a new message.
+func (c Command) repeated() Command {
+	c.MessageID = uuid.New()
+	return c
+}
+
+// cancellation is a command to cancel the payment of the same order.
+func (c Command) cancellation() Command {
+	c.MessageID, c.Cancel = uuid.New(), true
+	return c
+}
+
+func TestChargesToOneAccountAreMadeInOrder(t *testing.T) {
+	t.Parallel()
+	effects, e := newFixture(100).execute(t, newCharge(40), newCharge(70), newCharge(60), newCharge(1))
+	require.Equal(t, []Effect{EffectSucceeded, EffectFailed, EffectSucceeded, EffectFailed}, effects)
+	c := e.changes()
+	require.Equal(t, []Account{{UserID: 1, Balance: 0, Seq: 2}}, c.Accounts, "the balance is written once")
+	require.Len(t, c.Entries, 2)
+	require.Len(t, c.Payments, 4)
+	require.Len(t, e.replies, 4)
+}
+
+func TestSameMessageAndSameOrderInOneBatchCountOnce(t *testing.T) {
+	t.Parallel()
+	f, charge := newFixture(100), newCharge(10)
+	effects, e := f.execute(t, charge, charge, charge.repeated())
+	require.Equal(t, []Effect{EffectSucceeded, EffectDuplicate, EffectReplayed}, effects)
+	require.EqualValues(t, 90, f.accounts[1].Balance)
+	require.Len(t, e.changes().Payments, 1)
+	require.Equal(t, e.replies[0], e.replies[1], "the original reply")
+}
+
+// Every sequence of a charge and its cancellation, also with repeated messages, in one batch
+// and in one batch per message.
+func TestCancellation(t *testing.T) {
+	t.Parallel()
+	rich, poor := newCharge(10), newCharge(1000)
+	for name, tc := range map[string]struct {
+		commands []Command
+		effects  []Effect
+		status   Status
+		replies  []string
+		balance  money.Amount
+	}{
+		"after the charge": {
+			[]Command{rich, rich.cancellation()},
+			[]Effect{EffectSucceeded, EffectRefunded},
+			StatusRefunded,
+			[]string{events.TypePaymentSucceeded, events.TypePaymentRefunded},
+			100,
+		},
+		"before the order": {
+			[]Command{rich.cancellation(), rich},
+			[]Effect{EffectVoided, EffectReplayed},
+			StatusVoided,
+			[]string{events.TypePaymentVoided, events.TypePaymentVoided},
+			100,
+		},
+		"after a refusal": {
+			[]Command{poor, poor.cancellation()},
+			[]Effect{EffectFailed, EffectReplayed},
+			StatusFailed,
+			[]string{events.TypePaymentFailed, events.TypePaymentVoided},
+			100,
+		},
+		"twice after the charge": {
+			[]Command{rich, rich.cancellation(), rich.cancellation()},
+			[]Effect{EffectSucceeded, EffectRefunded, EffectReplayed},
+			StatusRefunded,
+			[]string{events.TypePaymentSucceeded, events.TypePaymentRefunded, events.TypePaymentRefunded},
+			100,
+		},
+		"twice before the order, which is repeated": {
+			[]Command{rich.cancellation(), rich.cancellation(), rich, rich.repeated()},
+			[]Effect{EffectVoided, EffectReplayed, EffectReplayed, EffectReplayed},
+			StatusVoided,
+			[]string{events.TypePaymentVoided, events.TypePaymentVoided, events.TypePaymentVoided, events.TypePaymentVoided},
+			100,
+		},
+		"the order repeated after its refund": {
+			[]Command{rich, rich.cancellation(), rich.repeated()},
+			[]Effect{EffectSucceeded, EffectRefunded, EffectReplayed},
+			StatusRefunded,
+			[]string{events.TypePaymentSucceeded, events.TypePaymentRefunded, events.TypePaymentRefunded},
+			100,
+		},
+	} {
+		for _, one := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, one batch %t", name, one), func(t *testing.T) {
+				t.Parallel()
+				f := newFixture(100)
+				var effects []Effect
+				var replies []string
+				var entries int
+				batches := [][]Command{tc.commands}
+				if !one {
+					batches = nil
+					for _, c := range tc.commands {
+						batches = append(batches, []Command{c})
+					}
+				}
+				for _, b := range batches {
+					got, executed := f.execute(t, b...)
+					effects, entries = append(effects, got...), entries+len(executed.entries)
+					for _, e := range executed.replies {
+						replies = append(replies, e.EventType())
+					}
+				}
+				require.Equal(t, tc.effects, effects)
+				require.Equal(t, tc.replies, replies)
+				require.Equal(t, tc.balance, f.accounts[1].Balance)
+				require.EqualValues(t, entries, f.accounts[1].Seq)
+				require.Equal(t, tc.status, f.payments[tc.commands[0].OrderID].Status)
+			})
+		}
+	}
+}
+
+func TestPaymentCreatedAndRefundedInOneBatchIsWrittenOnce(t *testing.T) {
+	t.Parallel()
+	f, charge, earlier := newFixture(100), newCharge(10), newCharge(20)
+	f.execute(t, earlier)
+	_, e := f.execute(t, charge, earlier.cancellation(), charge.cancellation())
+	c := e.changes()
+	require.Len(t, c.Payments, 1)
+	require.Equal(t, StatusRefunded, c.Payments[0].Status)
+	require.Len(t, c.Refunded, 1)
+	require.Equal(t, earlier.OrderID, c.Refunded[0].OrderID)
+	require.Len(t, c.Entries, 3)
+	require.Equal(t, []Account{{UserID: 1, Balance: 100, Seq: 4}}, c.Accounts)
+}
+
+func TestRefundMayExceedTheLimitForTopUps(t *testing.T) {
+	t.Parallel()
+	a := Account{UserID: 1, Balance: money.Max}
+	e, err := a.Refund(uuid.New(), 5, at)
+	require.NoError(t, err)
+	require.Equal(t, money.Max+5, a.Balance)
+	require.Equal(t, LedgerShop, e.Debit)
+	require.Equal(t, LedgerUser, e.Credit)
+	_, err = a.TopUp(1, at)
+	require.ErrorIs(t, err, ErrBalanceTooLarge)
+	a.Balance = math.MaxInt64 - 4
+	_, err = a.Refund(uuid.New(), 5, at)
+	require.ErrorIs(t, err, ErrBalanceTooLarge)
+	_, err = a.Refund(uuid.New(), 0, at)
+	require.ErrorIs(t, err, ErrAmount)
+	require.EqualValues(t, 1, a.Seq)
+}
+
+func TestContradictoryMessageIsRejected(t *testing.T) {
+	t.Parallel()
+	f, charge := newFixture(100), newCharge(10)
+	f.execute(t, charge)
+	for _, cancel := range []bool{true, false} {
+		for _, wrong := range []Command{{UserID: 2, Amount: 10}, {UserID: 1, Amount: 11}} {
+			wrong.MessageID, wrong.OrderID, wrong.Cancel = uuid.New(), charge.OrderID, cancel
+			e := &execution{accounts: f.accounts, payments: f.payments, at: at}
+			_, err := e.run([]Command{wrong}, map[uuid.UUID]bool{wrong.MessageID: true})
+			require.ErrorIs(t, err, ErrContradiction)
+		}
+	}
+	require.EqualValues(t, 90, f.accounts[1].Balance)
+}
+
+// The account was opened and charged after this transaction had locked the existing accounts.
+// The message is retried, not dead-lettered.
+func TestCancellationOfAChargeToAnUnlockedAccountIsRetried(t *testing.T) {
+	t.Parallel()
+	f, charge := newFixture(100), newCharge(10)
+	f.execute(t, charge)
+	c := charge.cancellation()
+	e := &execution{accounts: map[int64]*Account{}, payments: f.payments, at: at}
+	_, err := e.run([]Command{c}, map[uuid.UUID]bool{c.MessageID: true})
+	require.ErrorIs(t, err, errAccountNotLocked)
+}
