@@ -12,7 +12,7 @@ import (
 	"gozon/shared/test/servicetest"
 )
 
-func TestAccountIsOpenedAndToppedUp(t *testing.T) {
+func TestDepositOpensAndTopsUpAccount(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	for i, tc := range []struct {
@@ -33,7 +33,7 @@ func TestAccountIsOpenedAndToppedUp(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, status)
 	status, _ = f.Call(t, http.MethodGet, "/accounts/8/entries", "")
 	require.Equal(t, http.StatusNotFound, status)
-	f.sound(t)
+	f.verify(t)
 }
 
 func TestStatementIsPaged(t *testing.T) {
@@ -76,7 +76,7 @@ func TestStatementIsPaged(t *testing.T) {
 	}
 }
 
-func TestBadDepositLeavesNoRow(t *testing.T) {
+func TestInvalidDepositChangesNothing(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	for _, tc := range []struct{ body, pointer string }{
@@ -109,7 +109,7 @@ func TestBadDepositLeavesNoRow(t *testing.T) {
 	f.count(t, 0, "SELECT count(*) FROM payments.accounts")
 }
 
-func TestBalanceHasACeiling(t *testing.T) {
+func TestBalanceHasALimit(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.topUp(t, 1, "9999999999999.98")
@@ -117,20 +117,20 @@ func TestBalanceHasACeiling(t *testing.T) {
 	require.Equal(t, http.StatusUnprocessableEntity, status, body)
 	f.topUp(t, 1, "0.01")
 	require.Equal(t, "9999999999999.99", f.balance(t, 1))
-	f.sound(t)
+	f.verify(t)
 }
 
-// Concurrent callers, on two services: one of them has opened the account, and every
-// kopek is there.
+// Concurrent callers of two replicas: exactly one of them opens the account, and no deposit
+// is lost.
 func TestConcurrentDepositsAddUp(t *testing.T) {
 	t.Parallel()
 	f := start(t)
-	services := []*servicetest.Service{f.Service, f.another(t).Ready(t)}
+	replicas := []*servicetest.Service{f.Service, f.startReplica(t).Ready(t)}
 	var answers [64]servicetest.Answer
 	var g errgroup.Group
 	for i := range answers {
 		g.Go(func() (err error) {
-			answers[i], err = services[i%2].Do(t.Context(), http.MethodPost, "/accounts/", `{"user_id":1,"balance":0.03}`)
+			answers[i], err = replicas[i%2].Do(t.Context(), http.MethodPost, "/accounts/", `{"user_id":1,"balance":0.03}`)
 			return err
 		})
 	}
@@ -145,5 +145,5 @@ func TestConcurrentDepositsAddUp(t *testing.T) {
 	require.Equal(t, 1, opened)
 	require.Equal(t, "1.92", f.balance(t, 1))
 	f.count(t, 64, "SELECT count(*) FROM payments.entries")
-	f.sound(t)
+	f.verify(t)
 }

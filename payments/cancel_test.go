@@ -22,11 +22,11 @@ func TestCancellationRefundsACharge(t *testing.T) {
 	f.topUp(t, 1, "10")
 	o := f.order(t, 1, 300)
 	var succeeded events.PaymentSucceeded
-	require.NoError(t, f.answer(t).Decode(&succeeded))
+	require.NoError(t, f.reply(t).Decode(&succeeded))
 	require.WithinDuration(t, time.Now(), succeeded.ChargedAt, time.Minute)
-	for range 2 { // asked twice, in two messages
+	for range 2 { // the second cancellation is a new message
 		f.cancel(t, o)
-		e := f.answer(t)
+		e := f.reply(t)
 		require.Equal(t, events.TypePaymentRefunded, e.Type)
 		var refunded events.PaymentRefunded
 		require.NoError(t, e.Decode(&refunded))
@@ -41,70 +41,70 @@ func TestCancellationRefundsACharge(t *testing.T) {
 		}
 	}
 	f.Get(t, "/accounts/1/entries", &statement)
-	require.Len(t, statement.Entries, 3, "refunded once")
+	require.Len(t, statement.Entries, 3, "the charge is refunded once")
 	require.Equal(t, "refund", statement.Entries[0].Kind)
 	require.Equal(t, o.OrderID, statement.Entries[0].OrderID)
-	f.sound(t)
+	f.verify(t)
 }
 
-func TestCancellationThatOvertakesItsOrder(t *testing.T) {
+func TestCancellationBeforeItsOrder(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.topUp(t, 1, "10")
 	o := events.OrderCreated{OrderID: id(t).String(), UserID: 1, Amount: 300}
 	f.cancel(t, o)
-	require.Equal(t, events.TypePaymentVoided, f.answer(t).Type)
+	require.Equal(t, events.TypePaymentVoided, f.reply(t).Type)
 	_, err := f.pool.ExecContext(t.Context(), "DELETE FROM payments.inbox")
 	require.NoError(t, err)
 	for range 2 {
 		f.broker.PublishEvent(t, id(t), o)
-		require.Equal(t, events.TypePaymentVoided, f.answer(t).Type)
+		require.Equal(t, events.TypePaymentVoided, f.reply(t).Type)
 	}
 	require.Equal(t, "10", f.balance(t, 1))
 	f.count(t, 1, "SELECT count(*) FROM payments.payments WHERE status = 'voided'")
-	f.sound(t)
+	f.verify(t)
 }
 
 func TestCancellationOfARefusedOrderMovesNothing(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	o := f.order(t, 1, 300)
-	require.Equal(t, events.TypePaymentFailed, f.answer(t).Type)
+	require.Equal(t, events.TypePaymentFailed, f.reply(t).Type)
 	f.cancel(t, o)
-	e := f.answer(t)
+	e := f.reply(t)
 	require.Equal(t, events.TypePaymentVoided, e.Type)
 	var voided events.PaymentVoided
 	require.NoError(t, e.Decode(&voided))
 	require.False(t, voided.RefusedAt.IsZero())
 	require.Equal(t, http.StatusNotFound, f.Send(t, http.MethodGet, "/accounts/1", "").Status)
-	f.sound(t)
+	f.verify(t)
 }
 
-func TestMessageThatContradictsThePaymentIsDeadLettered(t *testing.T) {
+func TestContradictoryMessageIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.topUp(t, 1, "10")
 	o := f.order(t, 1, 300)
-	f.answer(t)
+	f.reply(t)
 	o.Amount = 100_000
 	f.cancel(t, o)
 	e, err := events.Parse(f.broker.Get(t, broker.OrdersQueue+broker.DeadSuffix).Body)
 	require.NoError(t, err)
 	require.Equal(t, o.OrderID, e.Subject)
 	require.Equal(t, "7", f.balance(t, 1))
-	f.sound(t)
+	f.verify(t)
 }
 
-// Orders and their cancellations race through two services, in any order and often
-// doubled, while connections are dropped: whoever wins, each order ends cancelled, and
-// all of the money is back.
+// Orders and their cancellations race through two replicas, in any order and with repeated
+// messages, while connections are dropped. Each order ends cancelled, and every charge is
+// refunded.
 func TestRacingCancellationsGiveBackEveryKopek(t *testing.T) {
 	t.Parallel()
 	f := start(t)
-	f.another(t).Ready(t)
+	f.startReplica(t).Ready(t)
 	const users, each = 4, 40
 	for user := range int64(users) {
-		f.topUp(t, user+1, "20") // too little for all at once: some are refused
+		f.topUp(t, user+1, "20") // less than the sum of the orders, so some are refused
 	}
 	for i := range each {
 		if i == each/2 {
@@ -130,20 +130,20 @@ func TestRacingCancellationsGiveBackEveryKopek(t *testing.T) {
 		require.Equal(t, "20", f.balance(t, user+1))
 	}
 	require.Zero(t, f.broker.Depth(t, broker.OrdersQueue+broker.DeadSuffix))
-	f.sound(t)
+	f.verify(t)
 }
 
-func TestDepositIsMadeOnceUnderItsKey(t *testing.T) {
+func TestDepositIsMadeOncePerKey(t *testing.T) {
 	t.Parallel()
 	f := start(t)
-	other := f.another(t).Ready(t)
+	other := f.startReplica(t).Ready(t)
 	const body = `{"user_id":1,"balance":10}`
 	first := f.Send(t, http.MethodPost, "/accounts/", body, "Idempotency-Key", `"k-1"`)
 	require.Equal(t, http.StatusCreated, first.Status, first.Body)
 	require.Empty(t, first.Header.Get("Idempotent-Replayed"))
 	f.topUp(t, 1, "5")
-	for i, again := range []string{body, `{ "balance": 10.00, "user_id": 1 }`} { // at another replica, in other words
-		a := other.Send(t, http.MethodPost, "/accounts", again, "Idempotency-Key", []string{"k-1", `"k-1"`}[i])
+	for i, retry := range []string{body, `{ "balance": 10.00, "user_id": 1 }`} { // to another replica, formatted differently
+		a := other.Send(t, http.MethodPost, "/accounts", retry, "Idempotency-Key", []string{"k-1", `"k-1"`}[i])
 		require.Equal(t, "true", a.Header.Get("Idempotent-Replayed"))
 		require.Equal(t, first.Status, a.Status)
 		require.Equal(t, first.Body, a.Body)
@@ -153,32 +153,32 @@ func TestDepositIsMadeOnceUnderItsKey(t *testing.T) {
 	require.Equal(t, http.StatusUnprocessableEntity, a.Status)
 	require.Contains(t, a.Body, "/problems/idempotency-key-reused")
 	a = f.Send(t, http.MethodPost, "/accounts/", `{"user_id":2,"balance":11}`, "Idempotency-Key", "k-1")
-	require.Equal(t, http.StatusCreated, a.Status, "a key is its user's")
+	require.Equal(t, http.StatusCreated, a.Status, "keys are scoped to the user")
 	a = f.Send(t, http.MethodPost, "/accounts/", body, "Idempotency-Key", "not one")
 	require.Equal(t, http.StatusBadRequest, a.Status)
 	require.Contains(t, a.Body, `"parameter":"Idempotency-Key"`)
 	require.Equal(t, "15", f.balance(t, 1))
 
-	// What failed is not kept: it did nothing, and may be done.
-	const most = `{"user_id":1,"balance":9999999999999.99}`
+	// Failures are not stored: a retry is processed like the first request.
+	const tooMuch = `{"user_id":1,"balance":9999999999999.99}`
 	for range 2 {
-		a = f.Send(t, http.MethodPost, "/accounts/", most, "Idempotency-Key", "k-2")
+		a = f.Send(t, http.MethodPost, "/accounts/", tooMuch, "Idempotency-Key", "k-2")
 		require.Equal(t, http.StatusUnprocessableEntity, a.Status)
 		require.Contains(t, a.Body, "/problems/invalid-request")
 	}
-	f.sound(t)
+	f.verify(t)
 }
 
-// The first request hangs between its effect and its commit: a second one with its key
-// learns at once that it is in flight, and gets its answer when that is there.
-func TestKeyOfADepositInFlight(t *testing.T) {
+// The first request waits for a lock after it has claimed its key. A retry is rejected at once
+// as in flight, and gets the stored response after the commit.
+func TestRetryOfADepositInFlight(t *testing.T) {
 	t.Parallel()
 	f := start(t)
-	other := f.another(t).Ready(t)
+	other := f.startReplica(t).Ready(t)
 	f.topUp(t, 1, "5")
 	held, err := f.pool.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
-	defer func() { _ = held.Rollback() }() // after a commit this does nothing
+	defer func() { _ = held.Rollback() }() // a no-op after the commit
 	_, err = held.ExecContext(t.Context(), "SELECT 1 FROM payments.accounts WHERE user_id = 1 FOR UPDATE")
 	require.NoError(t, err)
 
@@ -203,12 +203,11 @@ func TestKeyOfADepositInFlight(t *testing.T) {
 	require.Equal(t, "15", f.balance(t, 1))
 }
 
-// Impatient clients send again, to whichever replica, before they have an answer: every
-// deposit is made once.
-func TestRepeatedDepositsAddUpOnce(t *testing.T) {
+// Clients retry on any replica before they have a response. Each deposit is made once.
+func TestConcurrentRetriesOfDepositsAddUpOnce(t *testing.T) {
 	t.Parallel()
 	f := start(t)
-	other := f.another(t).Ready(t)
+	other := f.startReplica(t).Ready(t)
 	const n = 30
 	var g errgroup.Group
 	for i := range n {
@@ -224,26 +223,26 @@ func TestRepeatedDepositsAddUpOnce(t *testing.T) {
 	}
 	require.NoError(t, g.Wait())
 	require.Equal(t, "30", f.balance(t, 1))
-	f.sound(t)
+	f.verify(t)
 }
 
-// A refund lifts a balance above the ceiling of top-ups. What was answered then is
-// answered again, also in one batch with others.
-func TestReplayOfABalanceAboveTheCeiling(t *testing.T) {
+// A refund can raise a balance above the limit for top-ups. A stored response with such a
+// balance can be replayed.
+func TestReplayOfABalanceAboveTheLimit(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.topUp(t, 1, "9999999999999.99")
 	o := f.order(t, 1, 1000)
-	f.answer(t)
+	f.reply(t)
 	f.topUp(t, 1, "10")
 	f.cancel(t, o)
-	f.answer(t)
+	f.reply(t)
 	require.Equal(t, "10000000000009.99", f.balance(t, 1))
 	const open = `{"user_id":1,"balance":0}`
 	first := f.Send(t, http.MethodPost, "/accounts/", open, "Idempotency-Key", "k")
 	require.Equal(t, http.StatusOK, first.Status, first.Body)
-	again := f.Send(t, http.MethodPost, "/accounts/", open, "Idempotency-Key", "k")
-	require.Equal(t, "true", again.Header.Get("Idempotent-Replayed"))
-	require.Equal(t, first.Body, again.Body)
-	f.sound(t)
+	retry := f.Send(t, http.MethodPost, "/accounts/", open, "Idempotency-Key", "k")
+	require.Equal(t, "true", retry.Header.Get("Idempotent-Replayed"))
+	require.Equal(t, first.Body, retry.Body)
+	f.verify(t)
 }

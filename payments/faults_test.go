@@ -14,9 +14,9 @@ import (
 	"gozon/shared/test/servicetest"
 )
 
-const stream = 300 // orders of 1 while something is killed
+const stream = 300 // orders of 1.00 that are published while a server is killed
 
-// publish sends the stream and kills in its middle.
+// publish publishes the stream and calls kill in the middle.
 func (f *fixture) publish(t *testing.T, kill func()) {
 	t.Helper()
 	for i := range stream {
@@ -27,14 +27,15 @@ func (f *fixture) publish(t *testing.T, kill func()) {
 	}
 }
 
-// decidedOnce requires that every order of the stream was decided once and no more.
-func (f *fixture) decidedOnce(t *testing.T) {
+// requireDecidedOnce waits until all orders of the stream are decided and requires that each
+// was charged once.
+func (f *fixture) requireDecidedOnce(t *testing.T) {
 	t.Helper()
 	f.count(t, stream, "SELECT count(*) FROM payments.payments WHERE status = 'succeeded'")
 	f.count(t, 0, "SELECT count(*) FROM payments.outbox")
 	require.Equal(t, "700", f.balance(t, 1))
 	require.Zero(t, f.broker.Depth(t, broker.OrdersQueue+broker.DeadSuffix))
-	f.sound(t)
+	f.verify(t)
 }
 
 func TestDatabaseRestartsMidBatch(t *testing.T) {
@@ -42,14 +43,14 @@ func TestDatabaseRestartsMidBatch(t *testing.T) {
 	database, server := databasetest.Own(t)
 	f := &fixture{database: database, broker: brokertest.New(t)}
 	f.pool, _ = database.Open(t, postgres.Schema, migrations.FS)
-	f.Service = f.another(t).Ready(t)
+	f.Service = f.startReplica(t).Ready(t)
 	f.topUp(t, 1, "1000")
 	f.publish(t, func() {
 		server.Kill(t)
-		f.Metric(t, "consumer_up") // it lives on without its database
+		f.Metric(t, "consumer_up") // the process keeps running without its database
 		server.Restart(t)
 	})
-	f.decidedOnce(t)
+	f.requireDecidedOnce(t)
 }
 
 func TestBrokerRestartsMidBatch(t *testing.T) {
@@ -57,7 +58,7 @@ func TestBrokerRestartsMidBatch(t *testing.T) {
 	virtual, server := brokertest.Own(t)
 	f := &fixture{database: databasetest.New(t), broker: virtual}
 	f.pool, _ = f.database.Open(t, postgres.Schema, migrations.FS)
-	f.Service = f.another(t).Ready(t)
+	f.Service = f.startReplica(t).Ready(t)
 	f.topUp(t, 1, "1000")
 	virtual.Registered(t)
 	f.publish(t, func() {
@@ -66,7 +67,7 @@ func TestBrokerRestartsMidBatch(t *testing.T) {
 		server.Restart(t)
 		f.Ready(t)
 	})
-	f.decidedOnce(t)
+	f.requireDecidedOnce(t)
 }
 
 func TestBrokerDownAtStart(t *testing.T) {
@@ -75,16 +76,16 @@ func TestBrokerDownAtStart(t *testing.T) {
 	server.Kill(t)
 	f := &fixture{database: databasetest.New(t), broker: virtual}
 	f.pool, _ = f.database.Open(t, postgres.Schema, migrations.FS)
-	f.Service = f.another(t).Degraded(t)
-	f.topUp(t, 1, "1000") // the API works meanwhile
+	f.Service = f.startReplica(t).Degraded(t)
+	f.topUp(t, 1, "1000") // the API does not need the broker
 	server.Restart(t)
 	f.Ready(t)
 	f.publish(t, func() {})
-	f.decidedOnce(t)
+	f.requireDecidedOnce(t)
 }
 
-// The broker drops every connection of the service, three times while orders
-// stream in: what was delivered and not yet acked comes again.
+// The broker drops all connections of the service three times while orders are published.
+// Messages that were delivered but not acknowledged are redelivered.
 func TestConnectionsDropMidBatch(t *testing.T) {
 	t.Parallel()
 	f := start(t)
@@ -102,5 +103,5 @@ func TestConnectionsDropMidBatch(t *testing.T) {
 	f.count(t, n, "SELECT count(*) FROM payments.payments WHERE status = 'succeeded'")
 	require.Equal(t, strconv.Itoa(100000-n), f.balance(t, 1))
 	require.Zero(t, f.broker.Depth(t, broker.OrdersQueue+broker.DeadSuffix))
-	f.sound(t)
+	f.verify(t)
 }

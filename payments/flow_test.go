@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
 
-// fixture is a database, a virtual host and one payments service on them.
+// fixture is a payments service with its database and virtual host.
 type fixture struct {
 	*servicetest.Service
 	database *databasetest.Database
@@ -37,12 +37,12 @@ func start(t *testing.T, settings ...string) *fixture {
 	t.Helper()
 	f := &fixture{database: databasetest.New(t), broker: brokertest.New(t)}
 	f.pool, _ = f.database.Open(t, postgres.Schema, migrations.FS)
-	f.Service = f.another(t, settings...).Ready(t)
+	f.Service = f.startReplica(t, settings...).Ready(t)
 	return f
 }
 
-// another starts one more service on the same database and virtual host.
-func (f *fixture) another(t *testing.T, settings ...string) *servicetest.Service {
+// startReplica starts a service on the database and virtual host of the fixture.
+func (f *fixture) startReplica(t *testing.T, settings ...string) *servicetest.Service {
 	t.Helper()
 	return servicetest.Start(t, program(&participant.Config{}), f.database.URL("payments"), f.broker.URL(), settings...)
 }
@@ -60,7 +60,7 @@ func (f *fixture) balance(t *testing.T, user int64) string {
 	return a.Balance.String()
 }
 
-// order publishes an order of amount kopeks in a message of its own.
+// order publishes a new order of amount kopeks in a new message.
 func (f *fixture) order(t *testing.T, user, amount int64) events.OrderCreated {
 	t.Helper()
 	e := events.OrderCreated{OrderID: id(t).String(), UserID: user, Amount: amount}
@@ -68,24 +68,25 @@ func (f *fixture) order(t *testing.T, user, amount int64) events.OrderCreated {
 	return e
 }
 
-// cancel publishes the cancellation of an order in a message of its own.
+// cancel publishes the cancellation of an order in a new message.
 func (f *fixture) cancel(t *testing.T, o events.OrderCreated) {
 	t.Helper()
 	f.broker.PublishEvent(t, id(t), events.OrderCancelRequested(o))
 }
 
-// answer takes the next message from payments_queue.
-func (f *fixture) answer(t *testing.T) events.Envelope {
+// reply returns the next message from payments_queue.
+func (f *fixture) reply(t *testing.T) events.Envelope {
 	t.Helper()
 	e, err := events.Parse(f.broker.Get(t, broker.PaymentsQueue).Body)
 	require.NoError(t, err)
 	return e
 }
 
-// result takes the next result from payments_queue: the reason, "" when it succeeded.
-func (f *fixture) result(t *testing.T) (orderID string, reason events.FailureReason) {
+// decision returns the next message from payments_queue, which must be the reply to an order.
+// reason is "" if the payment succeeded.
+func (f *fixture) decision(t *testing.T) (orderID string, reason events.FailureReason) {
 	t.Helper()
-	e := f.answer(t)
+	e := f.reply(t)
 	if e.Type == events.TypePaymentSucceeded {
 		return e.Subject, ""
 	}
@@ -95,7 +96,7 @@ func (f *fixture) result(t *testing.T) (orderID string, reason events.FailureRea
 	return e.Subject, failed.Reason
 }
 
-// count waits until a query gives want.
+// count waits until query returns want.
 func (f *fixture) count(t *testing.T, want int, query string, args ...any) {
 	t.Helper()
 	var got int
@@ -104,20 +105,21 @@ func (f *fixture) count(t *testing.T, want int, query string, args ...any) {
 	}, "%s: want %d", query, want)
 }
 
-// sound checks every account against its entries, and the entries against the payments.
-func (f *fixture) sound(t *testing.T) {
+// verify requires that every account matches its entries, and that the entries match the
+// payments.
+func (f *fixture) verify(t *testing.T) {
 	t.Helper()
 	for what, query := range map[string]string{
-		"broken statements": `SELECT count(*) FROM (SELECT seq, row_number() OVER w AS n, balance_after,
+		"entries with a wrong seq or balance": `SELECT count(*) FROM (SELECT seq, row_number() OVER w AS n, balance_after,
 			sum(CASE WHEN credit = 'user' THEN amount ELSE -amount END) OVER w AS sum FROM payments.entries
 			WINDOW w AS (PARTITION BY user_id ORDER BY seq)) e WHERE seq <> n OR balance_after <> sum`,
 		"wrong balances": `SELECT count(*) FROM payments.accounts a WHERE balance <> (SELECT coalesce(sum(
 			CASE WHEN credit = 'user' THEN amount ELSE -amount END), 0) FROM payments.entries e WHERE e.user_id = a.user_id)`,
-		"charges without their payment, or payments without their charge": `SELECT count(*) FROM
+		"charges without a payment, or payments without a charge": `SELECT count(*) FROM
 			(SELECT order_id, amount, user_id FROM payments.payments WHERE status IN ('succeeded', 'refunded')) p
 			FULL JOIN (SELECT order_id, amount, user_id FROM payments.entries WHERE kind = 'charge') e USING (order_id, amount, user_id)
 			WHERE p.order_id IS NULL OR e.order_id IS NULL`,
-		"refunds without their payment, or refunded payments without their refund": `SELECT count(*) FROM
+		"refunds without a payment, or refunded payments without a refund": `SELECT count(*) FROM
 			(SELECT order_id, amount, user_id FROM payments.payments WHERE status = 'refunded') p
 			FULL JOIN (SELECT order_id, amount, user_id FROM payments.entries WHERE kind = 'refund') e USING (order_id, amount, user_id)
 			WHERE p.order_id IS NULL OR e.order_id IS NULL`,
@@ -142,28 +144,28 @@ func TestOrderIsCharged(t *testing.T) {
 	f := start(t)
 	f.topUp(t, 1, "1000")
 	o := f.order(t, 1, 99999)
-	orderID, reason := f.result(t)
+	orderID, reason := f.decision(t)
 	require.Equal(t, o.OrderID, orderID)
 	require.Empty(t, reason)
 	require.Equal(t, "0.01", f.balance(t, 1))
-	f.sound(t)
+	f.verify(t)
 }
 
 func TestOrderIsRefused(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.order(t, 1, 1)
-	_, reason := f.result(t)
+	_, reason := f.decision(t)
 	require.Equal(t, events.ReasonAccountNotFound, reason)
 	f.topUp(t, 1, "10")
 	f.order(t, 1, 1001)
-	_, reason = f.result(t)
+	_, reason = f.decision(t)
 	require.Equal(t, events.ReasonInsufficientFunds, reason)
 	f.order(t, 1, 1000)
-	_, reason = f.result(t)
+	_, reason = f.decision(t)
 	require.Empty(t, reason)
 	require.Equal(t, "0", f.balance(t, 1))
-	f.sound(t)
+	f.verify(t)
 }
 
 func TestDuplicateMessageIsChargedOnce(t *testing.T) {
@@ -174,15 +176,15 @@ func TestDuplicateMessageIsChargedOnce(t *testing.T) {
 	for range 5 {
 		f.broker.PublishEvent(t, message, e)
 	}
-	f.order(t, 1, 100) // the queue is one: when this is answered, the five were handled
-	first, _ := f.result(t)
-	second, _ := f.result(t)
+	f.order(t, 1, 100) // the queue is ordered, so the duplicates are processed before this
+	first, _ := f.decision(t)
+	second, _ := f.decision(t)
 	require.Equal(t, e.OrderID, first)
 	require.NotEqual(t, e.OrderID, second)
 	require.Equal(t, "6", f.balance(t, 1))
 	f.count(t, 0, "SELECT count(*) FROM payments.outbox")
 	require.Zero(t, f.broker.Depth(t, broker.PaymentsQueue))
-	f.sound(t)
+	f.verify(t)
 }
 
 func TestSameOrderInANewMessageAfterTheInboxWasPruned(t *testing.T) {
@@ -190,31 +192,31 @@ func TestSameOrderInANewMessageAfterTheInboxWasPruned(t *testing.T) {
 	f := start(t)
 	f.topUp(t, 1, "10")
 	paid, refused := f.order(t, 1, 1000), events.OrderCreated{OrderID: id(t).String(), UserID: 1, Amount: 1}
-	_, reason := f.result(t)
+	_, reason := f.decision(t)
 	require.Empty(t, reason)
 	f.broker.PublishEvent(t, id(t), refused)
-	_, reason = f.result(t)
+	_, reason = f.decision(t)
 	require.Equal(t, events.ReasonInsufficientFunds, reason)
 
 	_, err := f.pool.ExecContext(t.Context(), "DELETE FROM payments.inbox")
 	require.NoError(t, err)
-	f.topUp(t, 1, "50") // now there would be money for both
+	f.topUp(t, 1, "50") // the balance is now sufficient for both
 	f.broker.PublishEvent(t, id(t), paid)
-	orderID, reason := f.result(t)
+	orderID, reason := f.decision(t)
 	require.Equal(t, paid.OrderID, orderID)
-	require.Empty(t, reason, "the answer is the old one")
+	require.Empty(t, reason, "the original decision")
 	f.broker.PublishEvent(t, id(t), refused)
-	orderID, reason = f.result(t)
+	orderID, reason = f.decision(t)
 	require.Equal(t, refused.OrderID, orderID)
-	require.Equal(t, events.ReasonInsufficientFunds, reason, "refused stays refused")
+	require.Equal(t, events.ReasonInsufficientFunds, reason, "a refused payment stays refused")
 	require.Equal(t, "50", f.balance(t, 1))
-	f.sound(t)
+	f.verify(t)
 }
 
 func TestTwoConsumersNeverOverdraw(t *testing.T) {
 	t.Parallel()
 	f := start(t)
-	f.another(t).Ready(t)
+	f.startReplica(t).Ready(t)
 	f.topUp(t, 1, "37")
 	for range 100 {
 		f.order(t, 1, 100)
@@ -222,7 +224,7 @@ func TestTwoConsumersNeverOverdraw(t *testing.T) {
 	f.count(t, 100, "SELECT count(*) FROM payments.payments")
 	f.count(t, 37, "SELECT count(*) FROM payments.payments WHERE status = 'succeeded'")
 	require.Equal(t, "0", f.balance(t, 1))
-	f.sound(t)
+	f.verify(t)
 }
 
 func TestPoisonGoesToTheDeadLetterQueueAndItsNeighboursSettle(t *testing.T) {
@@ -241,7 +243,7 @@ func TestPoisonGoesToTheDeadLetterQueueAndItsNeighboursSettle(t *testing.T) {
 		f.broker.Publish(t, events.TypeOrderCreated, []byte(body))
 	}
 	for range poison {
-		_, reason := f.result(t)
+		_, reason := f.decision(t)
 		require.Empty(t, reason)
 	}
 	var dead []string
@@ -251,7 +253,7 @@ func TestPoisonGoesToTheDeadLetterQueueAndItsNeighboursSettle(t *testing.T) {
 	require.ElementsMatch(t, poison, dead)
 	require.Equal(t, "2", f.balance(t, 1))
 	require.InDelta(t, len(poison), f.Metric(t, `consumer_messages_total{outcome="dead_lettered"}`), 0)
-	f.sound(t)
+	f.verify(t)
 }
 
 func TestStopInMidStreamLosesAndRepeatsNothing(t *testing.T) {
@@ -261,17 +263,17 @@ func TestStopInMidStreamLosesAndRepeatsNothing(t *testing.T) {
 	const n = 400
 	for i := range n {
 		f.order(t, 1, 100)
-		if i%100 == 99 { // it is stopped with work in hand, and another takes over
+		if i%100 == 99 { // stop with messages in flight; a new replica continues
 			f.Stop()
-			f.Service = f.another(t).Ready(t)
+			f.Service = f.startReplica(t).Ready(t)
 		}
 	}
 	f.count(t, n, "SELECT count(*) FROM payments.payments WHERE status = 'succeeded'")
 	require.Equal(t, "600", f.balance(t, 1))
-	f.sound(t)
+	f.verify(t)
 }
 
-func TestEntriesAreAppendOnlyAndBalancesHaveAFloor(t *testing.T) {
+func TestEntriesAreAppendOnlyAndBalancesAreNeverNegative(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.topUp(t, 1, "10")

@@ -18,7 +18,7 @@ import (
 
 const succeededOf = "SELECT count(*) FROM payments.payments WHERE status = 'succeeded' AND user_id = $1"
 
-// While somebody holds the row of one account, only what needs that account waits.
+// Another transaction holds the lock of one account. Only work for that account waits.
 func TestLockedAccountHoldsUpItsUserAlone(t *testing.T) {
 	t.Parallel()
 	f := start(t)
@@ -32,7 +32,7 @@ func TestLockedAccountHoldsUpItsUserAlone(t *testing.T) {
 	}
 	f.count(t, n, succeededOf, 2)
 	f.topUp(t, 2, "1")
-	f.topUp(t, 3, "1") // an account of its own
+	f.topUp(t, 3, "1") // opens a new account
 
 	got := f.Send(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":5}`)
 	require.Equal(t, http.StatusServiceUnavailable, got.Status, got.Body)
@@ -41,13 +41,13 @@ func TestLockedAccountHoldsUpItsUserAlone(t *testing.T) {
 
 	release()
 	f.count(t, n, succeededOf, 1)
-	require.Equal(t, "980", f.balance(t, 1), "what was refused was not done later")
+	require.Equal(t, "980", f.balance(t, 1), "the rejected deposit was not made later")
 	require.Equal(t, "981", f.balance(t, 2))
-	f.sound(t)
+	f.verify(t)
 }
 
-// More messages of one user than the consumer holds, or the broker gives it at once: those
-// behind them are still reached.
+// One user has more blocked messages than the consumer holds and than its prefetch limit. The
+// messages behind them are still processed.
 func TestThousandsOfHeldMessagesDoNotStopTheQueue(t *testing.T) {
 	t.Parallel()
 	f := start(t)
@@ -65,11 +65,11 @@ func TestThousandsOfHeldMessagesDoNotStopTheQueue(t *testing.T) {
 	f.count(t, n, succeededOf, 1)
 	require.Equal(t, "8500", f.balance(t, 1))
 	require.Zero(t, f.broker.Depth(t, broker.OrdersQueue+broker.DeadSuffix))
-	f.sound(t)
+	f.verify(t)
 }
 
-// Another transaction that claims the same message, opens the same account or keeps the
-// same key: what conflicts waits for it, its neighbors do not.
+// An uncommitted transaction claims the same message, opens the same account or stores the
+// same key. Only the conflicting work waits for it.
 func TestUncommittedRowsHoldUpTheirConflictAlone(t *testing.T) {
 	t.Parallel()
 	f := start(t)
@@ -87,7 +87,7 @@ func TestUncommittedRowsHoldUpTheirConflictAlone(t *testing.T) {
 		f.order(t, 2, 100)
 	}
 	f.count(t, 21, succeededOf, 2)
-	refused := make(chan servicetest.Answer, 2)
+	rejected := make(chan servicetest.Answer, 2)
 	errs := make(chan error, 2)
 	for _, request := range []struct{ body, key string }{{`{"user_id":3,"balance":5}`, ""}, {`{"user_id":2,"balance":5}`, "held"}} {
 		go func() {
@@ -96,33 +96,33 @@ func TestUncommittedRowsHoldUpTheirConflictAlone(t *testing.T) {
 				header = []string{"Idempotency-Key", request.key}
 			}
 			got, err := f.Do(t.Context(), http.MethodPost, "/accounts/", request.body, header...)
-			refused <- got
+			rejected <- got
 			errs <- err
 		}()
 	}
 	for i := range 20 {
-		began := time.Now()
+		started := time.Now()
 		f.topUp(t, int64(10+i), "1")
-		require.Less(t, time.Since(began), 5*time.Second, "it did not wait for the 8 seconds of those that conflict")
+		require.Less(t, time.Since(started), 5*time.Second, "it must not wait for the conflicting requests, which time out after 8 seconds")
 	}
 	for range 2 {
 		require.NoError(t, <-errs)
-		got := <-refused
+		got := <-rejected
 		require.Equal(t, http.StatusServiceUnavailable, got.Status, got.Body)
 		require.Contains(t, got.Body, "nothing was done")
 	}
 	releaseMessage()
 	f.count(t, 1, "SELECT count(*) FROM payments.inbox WHERE message_id = $1", message)
 	require.Equal(t, "979", f.balance(t, 2))
-	f.sound(t)
+	f.verify(t)
 }
 
-// An account that is broken in a way that nobody thought of: its orders are retried, then
-// dead-lettered with the reason; its neighbors settle meanwhile.
+// An account causes an unexpected error. Its orders are retried and then dead-lettered with
+// the reason. Orders of other accounts are not delayed.
 func TestBrokenAccountIsDeadLetteredAndItsNeighborsSettle(t *testing.T) {
 	t.Parallel()
-	for name, tc := range map[string]struct{ breakIt, reason string }{
-		"seq behind its entries": {"UPDATE payments.accounts SET seq = seq - 1 WHERE user_id = 1", "23505"},
+	for name, tc := range map[string]struct{ statement, reason string }{
+		"seq behind the entries": {"UPDATE payments.accounts SET seq = seq - 1 WHERE user_id = 1", "23505"},
 		"corrupt page": {`
 			CREATE FUNCTION public.corrupt() RETURNS trigger LANGUAGE plpgsql AS
 				$$BEGIN RAISE EXCEPTION 'invalid page in block 0' USING ERRCODE = 'XX001'; END$$;
@@ -133,7 +133,7 @@ func TestBrokenAccountIsDeadLetteredAndItsNeighborsSettle(t *testing.T) {
 			f := start(t, "DEAD_LETTER_AFTER", "2s")
 			f.topUp(t, 1, "1000")
 			f.topUp(t, 2, "1000")
-			f.database.Do(t, tc.breakIt)
+			f.database.Do(t, tc.statement)
 			broken := f.order(t, 1, 100)
 			for range 20 {
 				f.order(t, 2, 100)
@@ -144,7 +144,7 @@ func TestBrokenAccountIsDeadLetteredAndItsNeighborsSettle(t *testing.T) {
 			require.Contains(t, dead.Headers[broker.HeaderReason], tc.reason)
 			require.NotEmpty(t, dead.Headers[broker.HeaderFailedAt])
 			require.Equal(t, "order.created.v1", dead.Headers[broker.HeaderRoutingKey])
-			require.Positive(t, f.Metric(t, `consumer_messages_total{outcome="retried"}`), "it was retried before")
+			require.Positive(t, f.Metric(t, `consumer_messages_total{outcome="retried"}`), "retried before it is dead-lettered")
 			require.InDelta(t, 1, f.Metric(t, `consumer_messages_total{outcome="dead_lettered"}`), 0)
 
 			status, body := f.Call(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":5}`)
@@ -155,12 +155,12 @@ func TestBrokenAccountIsDeadLetteredAndItsNeighborsSettle(t *testing.T) {
 	}
 }
 
-// A schema that is not as the program expects it is nobody's fault: messages are held.
+// A missing privilege is not caused by a message. Messages are held, not dead-lettered.
 func TestMissingPrivilegeDeadLettersNothing(t *testing.T) {
 	t.Parallel()
 	f := &fixture{database: databasetest.New(t), broker: brokertest.New(t)}
 	f.pool, _ = f.database.Open(t, postgres.Schema, migrations.FS)
-	f.Service = f.another(t, "DEAD_LETTER_AFTER", "100ms").Ready(t)
+	f.Service = f.startReplica(t, "DEAD_LETTER_AFTER", "100ms").Ready(t)
 	f.topUp(t, 1, "1000")
 	f.database.Do(t, "REVOKE INSERT ON payments.payments FROM payments")
 	for range 20 {
@@ -181,7 +181,7 @@ func TestChangedTablesFailNoRequest(t *testing.T) {
 	f.topUp(t, 1, "100000")
 	n := 0
 	f.database.ChangeTables(t, postgres.Schema, func() {
-		for range 12 { // more than the pool has connections: each has its own statements
+		for range 12 { // more than connections in the pool, because each caches its statements
 			n++
 			got := f.Send(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":1}`, "Idempotency-Key", strconv.Itoa(n))
 			require.Equal(t, http.StatusOK, got.Status, got.Body)
@@ -193,5 +193,5 @@ func TestChangedTablesFailNoRequest(t *testing.T) {
 		}
 		f.count(t, n, succeededOf, 1)
 	})
-	f.sound(t)
+	f.verify(t)
 }

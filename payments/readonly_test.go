@@ -13,10 +13,10 @@ import (
 	"gozon/shared/test/databasetest"
 )
 
-// refuses requires that writes are answered with "nothing was done".
-func (f *fixture) refuses(t *testing.T) {
+// requireReadOnly requires that writes fail with "nothing was done".
+func (f *fixture) requireReadOnly(t *testing.T) {
 	t.Helper()
-	for range 12 { // more than the pool has connections
+	for range 12 { // more than connections in the pool
 		got := f.Send(t, http.MethodPost, "/accounts/", `{"user_id":1,"balance":1}`)
 		require.Equal(t, http.StatusServiceUnavailable, got.Status, got.Body)
 		require.Contains(t, got.Body, "nothing was done")
@@ -25,8 +25,9 @@ func (f *fixture) refuses(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, got.Status, got.Body)
 }
 
-// recovers requires that the service works again, at once and on every connection.
-func (f *fixture) recovers(t *testing.T) {
+// requireRecovery waits until the service is ready and requires that writes succeed on every
+// connection.
+func (f *fixture) requireRecovery(t *testing.T) {
 	t.Helper()
 	f.Ready(t)
 	for range 12 {
@@ -35,28 +36,28 @@ func (f *fixture) recovers(t *testing.T) {
 	f.count(t, 1, succeededOf, 1)
 	f.count(t, 0, "SELECT count(*) FROM payments.outbox")
 	require.Equal(t, "1011", f.balance(t, 1))
-	f.sound(t)
+	f.verify(t)
 }
 
-// Sessions that began while the server was read-only stay so after it no longer is.
+// Sessions that started on a read-only server stay read-only after it has become writable.
 func TestReadOnlySessionsDoNotOutliveTheFailover(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.topUp(t, 1, "1000")
 	f.database.TurnReadOnly(t)
 	f.order(t, 1, 100)
-	f.refuses(t)
+	f.requireReadOnly(t)
 	f.database.TurnWritable(t)
-	f.recovers(t)
+	f.requireRecovery(t)
 }
 
-// A server that turns read-only under open sessions.
+// The server becomes read-only while sessions are open.
 func TestServerTurnsReadOnlyUnderOpenSessions(t *testing.T) {
 	t.Parallel()
 	database, _ := databasetest.Own(t)
 	f := &fixture{database: database, broker: brokertest.New(t)}
 	f.pool, _ = database.Open(t, postgres.Schema, migrations.FS)
-	f.Service = f.another(t).Ready(t)
+	f.Service = f.startReplica(t).Ready(t)
 	f.topUp(t, 1, "1000")
 	set := func(statement string) {
 		database.Do(t, statement)
@@ -64,12 +65,12 @@ func TestServerTurnsReadOnlyUnderOpenSessions(t *testing.T) {
 	}
 	set("ALTER SYSTEM SET default_transaction_read_only = on")
 	f.order(t, 1, 100)
-	for { // every session reads its new configuration by itself
+	for { // each session reloads the configuration on its own
 		if got := f.Send(t, http.MethodPost, "/accounts/", `{"user_id":2,"balance":1}`); !strings.HasPrefix(got.Header.Get("Content-Type"), "application/json") {
 			break
 		}
 	}
-	f.refuses(t)
+	f.requireReadOnly(t)
 	set("ALTER SYSTEM RESET default_transaction_read_only")
-	f.recovers(t)
+	f.requireRecovery(t)
 }

@@ -9,17 +9,17 @@ import (
 	"gozon/shared/test/servicetest"
 )
 
-// The queue of the orders is replaced by one that nobody can work with, under two
-// replicas. Both say so, the orders are kept meanwhile, and once that queue is deleted
-// both recover and every order is charged once.
+// orders_queue is replaced by an incompatible queue under two replicas. Both report degraded,
+// and new orders are kept as unrouted. Once the queue is deleted, both recover and every order
+// is charged once.
 func TestDeletedQueueUnderTwoReplicas(t *testing.T) {
 	t.Parallel()
 	f := start(t)
-	two := f.another(t).Ready(t)
+	other := f.startReplica(t).Ready(t)
 	f.topUp(t, 1, "100")
 	restore := f.broker.Usurp(t, broker.OrdersQueue)
 	f.Degraded(t)
-	two.Degraded(t)
+	other.Degraded(t)
 	const n = 20
 	for range n {
 		f.order(t, 1, 100)
@@ -29,8 +29,8 @@ func TestDeletedQueueUnderTwoReplicas(t *testing.T) {
 	f.count(t, n, "SELECT count(*) FROM payments.payments WHERE status = 'succeeded'")
 	require.Equal(t, "80", f.balance(t, 1))
 	f.Ready(t)
-	two.Ready(t)
+	other.Ready(t)
 	require.Equal(t, 2, f.broker.Consumers(t, broker.OrdersQueue))
 	servicetest.Eventually(t, func() bool { return f.broker.Depth(t, broker.Unrouted) == 0 })
-	f.sound(t)
+	f.verify(t)
 }

@@ -1,9 +1,9 @@
 -- +goose Up
--- Constraints that only widen need not read what is there (NOT VALID).
+-- NOT VALID: constraints that only widen do not need to check existing rows.
 ALTER TABLE payments.payments DROP CONSTRAINT payments_status_check;
 ALTER TABLE payments.payments
     ADD CONSTRAINT payments_status_check CHECK (status IN ('succeeded', 'failed', 'voided', 'refunded')) NOT VALID,
-    -- When the order's event was published: it goes back to orders with the decision.
+    -- When the order's event was published, which the reply to orders contains.
     ADD COLUMN published_at timestamptz;
 
 ALTER TABLE payments.entries DROP CONSTRAINT entries_check;

@@ -191,7 +191,7 @@ func TestRefundMayExceedTheLimitForTopUps(t *testing.T) {
 	require.EqualValues(t, 1, a.Seq)
 }
 
-func TestContradictoryMessageIsRejected(t *testing.T) {
+func TestContradictoryCommandIsRejected(t *testing.T) {
 	t.Parallel()
 	f, charge := newFixture(100), newCharge(10)
 	f.execute(t, charge)

@@ -31,7 +31,7 @@ func TestDepositKeepsItsFingerprint(t *testing.T) {
 	t.Parallel()
 	body, err := json.Marshal(Deposit{UserID: 1, Amount: 1})
 	require.NoError(t, err)
-	require.Equal(t, `{"UserID":1,"Amount":0.01}`, string(body)) //nolint:testifylint // the exact bytes
+	require.Equal(t, `{"UserID":1,"Amount":0.01}`, string(body))
 	key, err := idempotency.NewKey(1, "deposit", "k", Deposit{UserID: 1, Amount: 100})
 	require.NoError(t, err)
 	require.Equal(t, "6bec133fff47812a85576ee418dff54c004978b6a8d51c6fd4001c47531c296d", hex.EncodeToString(key.Fingerprint[:]))
