@@ -169,18 +169,19 @@ func TestDepositIsMadeOncePerKey(t *testing.T) {
 	f.verify(t)
 }
 
-// The first request waits for a lock after it has claimed its key. A retry is rejected at once
-// as in flight, and gets the stored response after the commit.
+// The first request hangs between its effect and its commit. A retry is rejected at once as in
+// flight, and gets the stored response after the commit.
 func TestRetryOfADepositInFlight(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	other := f.startReplica(t).Ready(t)
 	f.topUp(t, 1, "5")
-	held, err := f.pool.BeginTx(t.Context(), nil)
-	require.NoError(t, err)
-	defer func() { _ = held.Rollback() }() // a no-op after the commit
-	_, err = held.ExecContext(t.Context(), "SELECT 1 FROM payments.accounts WHERE user_id = 1 FOR UPDATE")
-	require.NoError(t, err)
+	// The trigger polls, because a wait for a lock would time out and roll the transaction back.
+	f.database.Do(t, `
+		CREATE FUNCTION public.hang() RETURNS trigger LANGUAGE plpgsql AS
+			$$BEGIN WHILE NOT pg_try_advisory_xact_lock(1) LOOP PERFORM pg_sleep(0.01); END LOOP; RETURN NEW; END$$;
+		CREATE TRIGGER hang BEFORE INSERT ON payments.idempotency_keys FOR EACH ROW EXECUTE FUNCTION public.hang()`)
+	release := f.database.Hold(t, "SELECT pg_advisory_xact_lock(1)")
 
 	const body = `{"user_id":1,"balance":10}`
 	var first servicetest.Answer
@@ -189,12 +190,12 @@ func TestRetryOfADepositInFlight(t *testing.T) {
 		first, err = f.Do(t.Context(), http.MethodPost, "/accounts/", body, "Idempotency-Key", "k")
 		return err
 	})
-	f.count(t, 1, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+	f.count(t, 1, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'")
 	a := other.Send(t, http.MethodPost, "/accounts/", body, "Idempotency-Key", "k")
 	require.Equal(t, http.StatusConflict, a.Status, a.Body)
 	require.Contains(t, a.Body, "/problems/request-in-flight")
 	require.NotEmpty(t, a.Header.Get("Retry-After"))
-	require.NoError(t, held.Commit())
+	release()
 	require.NoError(t, g.Wait())
 	require.Equal(t, http.StatusOK, first.Status, first.Body)
 	a = other.Send(t, http.MethodPost, "/accounts/", body, "Idempotency-Key", "k")
