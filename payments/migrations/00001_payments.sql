@@ -4,9 +4,9 @@ CREATE TABLE payments.accounts (
     balance    bigint      NOT NULL CHECK (balance >= 0), -- minor units
     seq        bigint      NOT NULL CHECK (seq >= 0),     -- of the newest entry
     created_at timestamptz NOT NULL
-) WITH (fillfactor = 50); -- every payment updates the row: leave room for HOT updates
+) WITH (fillfactor = 50); -- the row that changes with every order: room to stay HOT
 
--- The decision about each order, kept forever.
+-- The decision about each order, kept for ever.
 CREATE TABLE payments.payments (
     order_id   uuid        PRIMARY KEY,
     user_id    bigint      NOT NULL,
@@ -18,7 +18,7 @@ CREATE TABLE payments.payments (
     CHECK ((status = 'failed') = (reason IS NOT NULL))
 );
 
--- Both legs of each movement of money, numbered per account.
+-- Both legs of each movement of money, numbered within the account.
 CREATE TABLE payments.entries (
     user_id       bigint      NOT NULL,
     seq           bigint      NOT NULL CHECK (seq > 0),
@@ -33,10 +33,10 @@ CREATE TABLE payments.entries (
     CHECK ((kind, debit, credit) IN (('top_up', 'external', 'user'), ('charge', 'user', 'shop'))),
     CHECK ((kind = 'top_up') = (order_id IS NULL))
 );
--- Append-only, also for the service: a correction is a new entry.
+-- Append-only, for the service itself too: a correction is a new entry.
 REVOKE UPDATE, DELETE, TRUNCATE ON payments.entries FROM CURRENT_USER;
 
--- Rows live for milliseconds, so vacuum after a number of dead rows, not a fraction of the table.
+-- Rows live for milliseconds: vacuum by count, not by a share of an empty table.
 CREATE TABLE payments.outbox (
     id          uuid        PRIMARY KEY,
     type        text        NOT NULL,

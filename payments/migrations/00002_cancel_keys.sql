@@ -1,9 +1,9 @@
 -- +goose Up
--- NOT VALID: constraints that only widen do not need to check existing rows.
+-- Constraints that only widen need not read what is there (NOT VALID).
 ALTER TABLE payments.payments DROP CONSTRAINT payments_status_check;
 ALTER TABLE payments.payments
     ADD CONSTRAINT payments_status_check CHECK (status IN ('succeeded', 'failed', 'voided', 'refunded')) NOT VALID,
-    -- When the order's event was published, which the reply to orders contains.
+    -- When the order's event was published: it goes back to orders with the decision.
     ADD COLUMN published_at timestamptz;
 
 ALTER TABLE payments.entries DROP CONSTRAINT entries_check;
