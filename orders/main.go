@@ -35,22 +35,22 @@ func (c *config) Validate() error {
 func main() { service.Main(program(&config{})) }
 
 func program(cfg *config) service.Program {
-	return participant.Program(postgres.Schema, migrations.FS, cfg, func(p *participant.Participant) {
-		store := postgres.NewStore(p.Store)
-		orders := order.NewService(store)
-		p.Consume(broker.PaymentsQueue, messaging.NewHandler(orders, p.Metrics))
+	return participant.Program(postgres.Schema, migrations.FS, cfg, cfg.wire)
+}
 
-		hub := live.NewHub(orders, store, postgres.NewListener(cfg.Database, p.Log), cfg.MaxStreams, p.Log, p.Metrics)
-		p.Health.Add("live updates", service.Degrading, hub.Ready)
-		p.Add("live updates", hub.Run)
-
-		httpapi.API{
-			Place:    participant.Batch(p, "place", orders.Place),
-			Cancel:   participant.Batch(p, "cancel", orders.Cancel),
-			Orders:   orders,
-			Live:     hub,
-			Shutdown: p.Health.Done(),
-			Log:      p.Log,
-		}.Register(p.HTTP)
-	})
+func (c *config) wire(p *participant.Participant) {
+	store := postgres.NewStore(p.Store)
+	orders := order.NewService(store)
+	p.Consume(broker.PaymentsQueue, messaging.NewHandler(orders, p.Metrics))
+	hub := live.NewHub(orders, store, postgres.NewListener(c.Database, p.Log), c.MaxStreams, p.Log, p.Metrics)
+	p.Health.Add("live updates", service.Degrading, hub.Ready)
+	p.Add("live updates", hub.Run)
+	httpapi.API{
+		Place:    participant.Batch(p, "place", orders.Place),
+		Cancel:   participant.Batch(p, "cancel", orders.Cancel),
+		Orders:   orders,
+		Live:     hub,
+		Shutdown: p.Health.Done(),
+		Log:      p.Log,
+	}.Register(p.HTTP)
 }

@@ -13,10 +13,7 @@ import (
 	"gozon/shared/service/participant"
 )
 
-func main() {
-	var cfg participant.Config
-	service.Main(program(&cfg))
-}
+func main() { service.Main(program(&participant.Config{})) }
 
 func program(cfg *participant.Config) service.Program {
 	return participant.Program(postgres.Schema, migrations.FS, cfg, wire)
@@ -25,6 +22,9 @@ func program(cfg *participant.Config) service.Program {
 func wire(p *participant.Participant) {
 	payments := payment.NewService(postgres.NewStore(p.Store))
 	p.Consume(broker.OrdersQueue, messaging.NewHandler(payments, p.Log, p.Metrics))
-	deposit := participant.Batch(p, "deposit", payments.Deposit)
-	httpapi.Register(p.HTTP, p.Log, deposit, payments)
+	httpapi.API{
+		Deposit:  participant.Batch(p, "deposit", payments.Deposit),
+		Payments: payments,
+		Log:      p.Log,
+	}.Register(p.HTTP)
 }

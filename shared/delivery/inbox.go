@@ -27,7 +27,8 @@ func newInbox(schema string) inbox {
 }
 
 // Claim returns those of ids that no committed transaction has claimed; they are claimed
-// once this one commits. It waits for a transaction that is claiming the same id.
+// once this one commits. While another transaction is claiming the same id it waits, up to
+// the lock timeout of [Store.InTx].
 func (t *Tx) Claim(ctx context.Context, ids ...uuid.UUID) (map[uuid.UUID]bool, error) {
 	// Every claim locks ids in the same order, so that two of them never deadlock.
 	sorted := slices.Clone(ids)

@@ -29,10 +29,17 @@ func (r orderRow) revision() live.Revision {
 
 // Revisions implements live.Store.
 func (s *Store) Revisions(ctx context.Context, ids ...uuid.UUID) ([]live.Revision, error) {
-	return collect(s.orders.Query(ctx, s.DB.Statement.ConnPool, "WHERE id = ANY($1::uuid[])", ids), orderRow.revision)
+	var found []live.Revision
+	for r, err := range s.orders.Query(ctx, s.DB.Statement.ConnPool, "WHERE id = ANY($1::uuid[])", ids) {
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, r.revision())
+	}
+	return found, nil
 }
 
-// ChangedSince implements live.Store. It is planned anew for each call: the best plan for
+// ChangedSince implements live.Store. It is planned for each call: the best plan for
 // one user differs from that for thousands, and a generic plan would read all of their
 // orders. The upper bound excludes rows written by another cluster, before a restore.
 func (s *Store) ChangedSince(ctx context.Context, since live.Snapshot, limit int, users ...int64) iter.Seq2[live.Revision, error] {

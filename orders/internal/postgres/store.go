@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"time"
 
 	"github.com/google/uuid"
@@ -63,39 +62,21 @@ func (orderRow) TableName() string { return Schema + ".orders" }
 func newOrderRow(o order.Order) orderRow {
 	return orderRow{
 		ID: o.ID, UserID: o.UserID, Item: o.Item, Price: int64(o.Price), Status: string(o.Status),
-		CancelReason: nullable(string(o.CancelReason)), Version: o.Version, CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt,
-		PublishedAt: nullable(o.Saga.PublishedAt), ChargedAt: nullable(o.Saga.ChargedAt), RefusedAt: nullable(o.Saga.RefusedAt),
-		ConfirmedAt: nullable(o.Saga.ConfirmedAt), CancelRequestedAt: nullable(o.Saga.CancelRequestedAt), RefundedAt: nullable(o.Saga.RefundedAt),
+		CancelReason: database.Nullable(string(o.CancelReason)), Version: o.Version, CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt,
+		PublishedAt: database.Nullable(o.Saga.PublishedAt), ChargedAt: database.Nullable(o.Saga.ChargedAt), RefusedAt: database.Nullable(o.Saga.RefusedAt),
+		ConfirmedAt: database.Nullable(o.Saga.ConfirmedAt), CancelRequestedAt: database.Nullable(o.Saga.CancelRequestedAt), RefundedAt: database.Nullable(o.Saga.RefundedAt),
 	}
 }
 
 func (r orderRow) order() order.Order {
 	return order.Order{
 		ID: r.ID, UserID: r.UserID, Item: r.Item, Price: money.Amount(r.Price), Status: order.Status(r.Status),
-		CancelReason: order.CancelReason(value(r.CancelReason)), Version: r.Version, CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
+		CancelReason: order.CancelReason(database.Value(r.CancelReason)), Version: r.Version, CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
 		Saga: order.Saga{
-			PublishedAt: value(r.PublishedAt).UTC(), ChargedAt: value(r.ChargedAt).UTC(), RefusedAt: value(r.RefusedAt).UTC(),
-			ConfirmedAt: value(r.ConfirmedAt).UTC(), CancelRequestedAt: value(r.CancelRequestedAt).UTC(), RefundedAt: value(r.RefundedAt).UTC(),
+			PublishedAt: database.Value(r.PublishedAt).UTC(), ChargedAt: database.Value(r.ChargedAt).UTC(), RefusedAt: database.Value(r.RefusedAt).UTC(),
+			ConfirmedAt: database.Value(r.ConfirmedAt).UTC(), CancelRequestedAt: database.Value(r.CancelRequestedAt).UTC(), RefundedAt: database.Value(r.RefundedAt).UTC(),
 		},
 	}
-}
-
-// nullable returns nil for the zero value, which a column stores as NULL.
-func nullable[T comparable](v T) *T {
-	var zero T
-	if v == zero {
-		return nil
-	}
-	return &v
-}
-
-// value is the inverse of nullable.
-func value[T any](p *T) T {
-	var v T
-	if p != nil {
-		v = *p
-	}
-	return v
 }
 
 // Order implements order.Store.
@@ -152,35 +133,15 @@ func (t *tx) OrdersForUpdate(ctx context.Context, ids ...uuid.UUID) (map[uuid.UU
 }
 
 func (t *tx) Insert(ctx context.Context, orders ...order.Order) error {
-	return t.write(ctx, t.store.insert, t.store.orders.InsertArgs, orders)
-}
-
-func (t *tx) Update(ctx context.Context, orders ...order.Order) error {
-	return t.write(ctx, t.store.update, t.store.orders.UpdateArgs, orders)
-}
-
-func (t *tx) write(ctx context.Context, statement string, args func([]orderRow) []any, orders []order.Order) error {
-	if len(orders) == 0 {
-		return nil
-	}
-	rows := make([]orderRow, len(orders))
-	for i, o := range orders {
-		rows[i] = newOrderRow(o)
-	}
-	if _, err := t.ExecContext(ctx, statement, args(rows)...); err != nil {
-		return fmt.Errorf("write orders: %w", err)
+	if err := database.Write(ctx, t, t.store.insert, t.store.orders.InsertArgs, newOrderRow, orders); err != nil {
+		return fmt.Errorf("insert orders: %w", err)
 	}
 	return nil
 }
 
-// collect reads all rows of a query.
-func collect[R, T any](rows iter.Seq2[R, error], convert func(R) T) ([]T, error) {
-	var all []T
-	for r, err := range rows {
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, convert(r))
+func (t *tx) Update(ctx context.Context, orders ...order.Order) error {
+	if err := database.Write(ctx, t, t.store.update, t.store.orders.UpdateArgs, newOrderRow, orders); err != nil {
+		return fmt.Errorf("update orders: %w", err)
 	}
-	return all, nil
+	return nil
 }

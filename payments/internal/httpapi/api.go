@@ -19,15 +19,16 @@ import (
 	"gozon/shared/web/request"
 )
 
-type api struct {
-	deposits web.Batcher[payment.Deposit, payment.Deposited]
-	payments *payment.Service
+// API has the handlers. All fields are required.
+type API struct {
+	Deposit  web.Batcher[payment.Deposit, payment.Deposited]
+	Payments *payment.Service
+	Log      *slog.Logger
 }
 
-// Register adds the service's endpoints to routes.
-func Register(routes gin.IRoutes, log *slog.Logger, deposit web.Batcher[payment.Deposit, payment.Deposited], payments *payment.Service) {
-	a := &api{deposit, payments}
-	r := web.Router{Routes: routes, Log: log, Problems: map[error]*problem.Problem{
+// Register adds the routes of the service.
+func (a API) Register(routes gin.IRoutes) {
+	r := web.Router{Routes: routes, Log: a.Log, Problems: map[error]*problem.Problem{
 		payment.ErrAccountNotFound: problem.NotFound("there is no account of this user"),
 		payment.ErrBalanceTooLarge: problem.Invalid(problem.Field{Pointer: "/balance", Detail: payment.ErrBalanceTooLarge.Error()}),
 	}}
@@ -41,7 +42,7 @@ type accountJSON struct {
 	Balance money.Amount `json:"balance"`
 }
 
-func (a *api) deposit(ctx context.Context, c *gin.Context) error {
+func (a API) deposit(ctx context.Context, c *gin.Context) error {
 	body, err := request.ReadObject(c.Request)
 	if err != nil {
 		return err
@@ -50,7 +51,7 @@ func (a *api) deposit(ctx context.Context, c *gin.Context) error {
 	if err := body.Problem(); err != nil {
 		return err
 	}
-	deposited, err := web.Once(ctx, c, a.deposits, d.UserID, "deposit", d)
+	deposited, err := web.Once(ctx, c, a.Deposit, d.UserID, "deposit", d)
 	if err != nil {
 		return err
 	}
@@ -63,12 +64,12 @@ func (a *api) deposit(ctx context.Context, c *gin.Context) error {
 	return nil
 }
 
-func (a *api) account(ctx context.Context, c *gin.Context) error {
+func (a API) account(ctx context.Context, c *gin.Context) error {
 	user, err := userID(c)
 	if err != nil {
 		return err
 	}
-	account, err := a.payments.Account(ctx, user)
+	account, err := a.Payments.Account(ctx, user)
 	if err != nil {
 		return err
 	}
@@ -90,7 +91,7 @@ type pageJSON struct {
 	NextCursor string      `json:"next_cursor,omitempty"`
 }
 
-func (a *api) entries(ctx context.Context, c *gin.Context) error {
+func (a API) entries(ctx context.Context, c *gin.Context) error {
 	user, err := userID(c)
 	if err != nil {
 		return err
@@ -103,7 +104,7 @@ func (a *api) entries(ctx context.Context, c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	page, err := a.payments.EntriesOf(ctx, user, before, limit)
+	page, err := a.Payments.EntriesOf(ctx, user, before, limit)
 	if err != nil {
 		return err
 	}

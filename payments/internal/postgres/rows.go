@@ -8,6 +8,7 @@ import (
 	"gozon/payments/internal/payment"
 	"gozon/shared/contract/events"
 	"gozon/shared/contract/money"
+	"gozon/shared/delivery/database"
 )
 
 // accountRow is the only list of the columns of accounts.
@@ -46,15 +47,15 @@ func (paymentRow) TableName() string { return Schema + ".payments" }
 
 func newPaymentRow(p payment.Payment) paymentRow {
 	return paymentRow{
-		OrderID: p.OrderID, UserID: p.UserID, Amount: int64(p.Amount), Status: string(p.Status), Reason: nullable(string(p.Reason)),
-		PublishedAt: nullable(p.PublishedAt), CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
+		OrderID: p.OrderID, UserID: p.UserID, Amount: int64(p.Amount), Status: string(p.Status), Reason: database.Nullable(string(p.Reason)),
+		PublishedAt: database.Nullable(p.PublishedAt), CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
 	}
 }
 
 func (r paymentRow) payment() payment.Payment {
 	return payment.Payment{
 		OrderID: r.OrderID, UserID: r.UserID, Amount: money.Amount(r.Amount), Status: payment.Status(r.Status),
-		Reason: events.FailureReason(value(r.Reason)), PublishedAt: value(r.PublishedAt).UTC(),
+		Reason: events.FailureReason(database.Value(r.Reason)), PublishedAt: database.Value(r.PublishedAt).UTC(),
 		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
 	}
 }
@@ -87,22 +88,4 @@ func (r entryRow) entry() payment.Entry {
 		UserID: r.UserID, Seq: r.Seq, Kind: payment.Kind(r.Kind), Debit: payment.Ledger(r.Debit), Credit: payment.Ledger(r.Credit),
 		Amount: money.Amount(r.Amount), BalanceAfter: money.Amount(r.BalanceAfter), OrderID: r.OrderID, CreatedAt: r.CreatedAt.UTC(),
 	}
-}
-
-// nullable returns nil for the zero value, which a column stores as NULL.
-func nullable[T comparable](v T) *T {
-	var zero T
-	if v == zero {
-		return nil
-	}
-	return &v
-}
-
-// value is the inverse of nullable.
-func value[T any](p *T) T {
-	var v T
-	if p != nil {
-		v = *p
-	}
-	return v
 }

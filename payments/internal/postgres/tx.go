@@ -10,6 +10,7 @@ import (
 
 	"gozon/payments/internal/payment"
 	"gozon/shared/delivery"
+	"gozon/shared/delivery/database"
 )
 
 // tx implements payment.Tx.
@@ -84,29 +85,17 @@ func (t *tx) Payments(ctx context.Context, orderIDs ...uuid.UUID) (map[uuid.UUID
 
 func (t *tx) Save(ctx context.Context, c payment.Changes) error {
 	s := t.store
-	if err := write(ctx, t, s.updateAccounts, s.accounts.UpdateArgs, newAccountRow, c.Accounts); err != nil {
+	if err := database.Write(ctx, t, s.updateAccounts, s.accounts.UpdateArgs, newAccountRow, c.Accounts); err != nil {
 		return fmt.Errorf("update accounts: %w", err)
 	}
-	if err := write(ctx, t, s.insertPayments, s.payments.InsertArgs, newPaymentRow, c.Payments); err != nil {
+	if err := database.Write(ctx, t, s.insertPayments, s.payments.InsertArgs, newPaymentRow, c.Payments); err != nil {
 		return fmt.Errorf("insert payments: %w", err)
 	}
-	if err := write(ctx, t, s.updatePayments, s.payments.UpdateArgs, newPaymentRow, c.Refunded); err != nil {
+	if err := database.Write(ctx, t, s.updatePayments, s.payments.UpdateArgs, newPaymentRow, c.Refunded); err != nil {
 		return fmt.Errorf("update payments: %w", err)
 	}
-	if err := write(ctx, t, s.insertEntries, s.entries.InsertArgs, newEntryRow, c.Entries); err != nil {
+	if err := database.Write(ctx, t, s.insertEntries, s.entries.InsertArgs, newEntryRow, c.Entries); err != nil {
 		return fmt.Errorf("insert entries: %w", err)
 	}
 	return nil
-}
-
-func write[T, R any](ctx context.Context, t *tx, statement string, args func([]R) []any, row func(T) R, items []T) error {
-	if len(items) == 0 {
-		return nil
-	}
-	rows := make([]R, len(items))
-	for i, item := range items {
-		rows[i] = row(item)
-	}
-	_, err := t.ExecContext(ctx, statement, args(rows)...)
-	return err
 }

@@ -29,7 +29,7 @@ func rolledBack(err error) bool {
 	return ok && pg.SeverityUnlocalized == "ERROR"
 }
 
-// Faults classifies the errors of [InTx] for a batch.
+// Faults classifies the errors of a transaction for a batch.
 func Faults() batch.Faults {
 	return batch.Faults{
 		Whole:     func(err error) bool { return IsUnavailable(err) || IsSchema(err) || errors.Is(err, ErrCommit) },

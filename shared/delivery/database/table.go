@@ -114,6 +114,20 @@ func (t *Table[R]) InsertArgs(rows []R) []any { return arrays(t.inserted, rows) 
 // UpdateArgs are the arguments of [Table.UpdateStatement].
 func (t *Table[R]) UpdateArgs(rows []R) []any { return arrays(t.updated, rows) }
 
+// Write executes a statement with one of [Table.InsertArgs] and [Table.UpdateArgs] for the
+// rows of items. It does nothing for an empty set.
+func Write[T, R any](ctx context.Context, conn Conn, statement string, args func([]R) []any, row func(T) R, items []T) error {
+	if len(items) == 0 {
+		return nil
+	}
+	rows := make([]R, len(items))
+	for i, item := range items {
+		rows[i] = row(item)
+	}
+	_, err := conn.ExecContext(ctx, statement, args(rows)...)
+	return err
+}
+
 // Query reads the rows that a WHERE clause and what follows it select. It stops at the
 // first error.
 func (t *Table[R]) Query(ctx context.Context, conn Conn, where string, args ...any) iter.Seq2[R, error] {
@@ -177,4 +191,22 @@ func arrays[R any](columns []column, rows []R) []any {
 		all[i] = array.Interface()
 	}
 	return all
+}
+
+// Nullable returns nil for the zero value, which a column stores as NULL.
+func Nullable[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// Value is the inverse of [Nullable].
+func Value[T any](p *T) T {
+	var v T
+	if p != nil {
+		v = *p
+	}
+	return v
 }
