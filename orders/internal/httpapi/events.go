@@ -66,7 +66,7 @@ func (a API) events(ctx context.Context, c *gin.Context) error {
 		return err
 	}
 	hijacked = true
-	go stream{conn, follow, a.Shutdown, a.Log}.run(context.WithoutCancel(c.Request.Context()), head.Bytes())
+	go stream{conn, follow, a.Shutdown, a.Log}.run(context.WithoutCancel(ctx), head.Bytes())
 	return nil
 }
 

@@ -16,9 +16,12 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
 
-func TestDeliveryTables(t *testing.T) {
+func open(t testing.TB) (*sql.DB, *gorm.DB) {
+	t.Helper()
+	return databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
+}
+
+func TestDelivery(t *testing.T) {
 	t.Parallel()
-	deliverytest.Run(t, postgres.Schema, func(t testing.TB) (*sql.DB, *gorm.DB) {
-		return databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
-	})
+	deliverytest.Run(t, postgres.Schema, open)
 }
