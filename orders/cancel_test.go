@@ -13,9 +13,9 @@ import (
 	"gozon/shared/test/servicetest"
 )
 
-func (b *fixture) cancel(t *testing.T, orderID string, header ...string) servicetest.Answer {
+func (f *fixture) cancel(t *testing.T, orderID string, header ...string) servicetest.Answer {
 	t.Helper()
-	return b.Send(t, http.MethodPost, "/orders/"+orderID+"/cancel", "", header...)
+	return f.Send(t, http.MethodPost, "/orders/"+orderID+"/cancel", "", header...)
 }
 
 func decoded(t *testing.T, a servicetest.Answer) placed {
@@ -26,9 +26,9 @@ func decoded(t *testing.T, a servicetest.Answer) placed {
 }
 
 // next takes the next message from orders_queue, of the given type.
-func (b *fixture) next(t *testing.T, eventType string) events.Envelope {
+func (f *fixture) next(t *testing.T, eventType string) events.Envelope {
 	t.Helper()
-	e, err := events.Parse(b.broker.Get(t, broker.OrdersQueue).Body)
+	e, err := events.Parse(f.broker.Get(t, broker.OrdersQueue).Body)
 	require.NoError(t, err)
 	require.Equal(t, eventType, e.Type)
 	require.WithinDuration(t, time.Now(), e.PublishedAt, time.Minute)
@@ -37,45 +37,45 @@ func (b *fixture) next(t *testing.T, eventType string) events.Envelope {
 
 func TestNewOrderIsCancelled(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	o := b.place(t, 1, "1")
-	b.next(t, events.TypeOrderCreated)
-	first := b.cancel(t, o.ID)
+	f := start(t)
+	o := f.place(t, 1, "1")
+	f.next(t, events.TypeOrderCreated)
+	first := f.cancel(t, o.ID)
 	require.Equal(t, http.StatusAccepted, first.Status, first.Body)
 	require.Equal(t, "/orders/"+o.ID, first.Header.Get("Location"))
 	cancelling := decoded(t, first)
 	require.Equal(t, "CANCELLING", cancelling.Status)
 	require.Empty(t, cancelling.CancelReason)
 	require.Equal(t, 2, cancelling.Version)
-	require.Equal(t, cancelling, b.order(t, o.ID))
+	require.Equal(t, cancelling, f.order(t, o.ID))
 	var requested events.OrderCancelRequested
-	require.NoError(t, b.next(t, events.TypeOrderCancelRequested).Decode(&requested))
+	require.NoError(t, f.next(t, events.TypeOrderCancelRequested).Decode(&requested))
 	require.Equal(t, events.OrderCancelRequested{OrderID: o.ID, UserID: 1, Amount: 100}, requested)
 
-	require.Equal(t, first.Body, b.cancel(t, o.ID).Body, "the same answer")
-	b.broker.PublishEvent(t, id(t), events.PaymentVoided{OrderID: o.ID, UserID: 1, Amount: 100, VoidedAt: time.Now().UTC()})
-	ended := b.becomes(t, o.ID, "CANCELLED")
+	require.Equal(t, first.Body, f.cancel(t, o.ID).Body, "the same answer")
+	f.broker.PublishEvent(t, id(t), events.PaymentVoided{OrderID: o.ID, UserID: 1, Amount: 100, VoidedAt: time.Now().UTC()})
+	ended := f.becomes(t, o.ID, "CANCELLED")
 	require.Equal(t, "cancelled_by_user", ended.CancelReason)
 	require.Equal(t, 3, ended.Version)
 	require.Equal(t, []string{"placed", "cancel_requested", "cancelled"}, ended.steps())
-	again := b.cancel(t, o.ID)
+	again := f.cancel(t, o.ID)
 	require.Equal(t, http.StatusAccepted, again.Status)
 	require.Equal(t, ended, decoded(t, again))
-	require.Equal(t, 0, b.rows(t, "outbox"))
-	require.Zero(t, b.broker.Depth(t, broker.OrdersQueue), "nothing was asked twice")
+	require.Equal(t, 0, f.rows(t, "outbox"))
+	require.Zero(t, f.broker.Depth(t, broker.OrdersQueue), "nothing was asked twice")
 }
 
 func TestPaidOrderIsCancelled(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	o := b.place(t, 1, "1")
+	f := start(t)
+	o := f.place(t, 1, "1")
 	at := o.CreatedAt
 	succeeded := events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100, PublishedAt: at.Add(1), ChargedAt: at.Add(2)}
-	b.broker.PublishEvent(t, id(t), succeeded)
-	b.becomes(t, o.ID, "PAID")
-	require.Equal(t, "CANCELLING", decoded(t, b.cancel(t, o.ID)).Status)
-	b.broker.PublishEvent(t, id(t), events.PaymentRefunded{OrderID: o.ID, UserID: 1, Amount: 100, PublishedAt: at.Add(1), ChargedAt: at.Add(2), RefundedAt: time.Now().UTC()})
-	ended := b.becomes(t, o.ID, "CANCELLED")
+	f.broker.PublishEvent(t, id(t), succeeded)
+	f.becomes(t, o.ID, "PAID")
+	require.Equal(t, "CANCELLING", decoded(t, f.cancel(t, o.ID)).Status)
+	f.broker.PublishEvent(t, id(t), events.PaymentRefunded{OrderID: o.ID, UserID: 1, Amount: 100, PublishedAt: at.Add(1), ChargedAt: at.Add(2), RefundedAt: time.Now().UTC()})
+	ended := f.becomes(t, o.ID, "CANCELLED")
 	require.Equal(t, "cancelled_by_user", ended.CancelReason)
 	require.Equal(t, 4, ended.Version)
 	require.Equal(t, []string{"placed", "published", "charged", "confirmed", "cancel_requested", "refunded", "cancelled"}, ended.steps())
@@ -84,41 +84,41 @@ func TestPaidOrderIsCancelled(t *testing.T) {
 // The charge wins the race, and its result comes after the refund's, doubled.
 func TestResultsOfACancellationInAnyOrder(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	o := b.place(t, 1, "1")
-	b.cancel(t, o.ID)
+	f := start(t)
+	o := f.place(t, 1, "1")
+	f.cancel(t, o.ID)
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	refunded := events.PaymentRefunded{OrderID: o.ID, UserID: 1, Amount: 100, PublishedAt: now, ChargedAt: now, RefundedAt: now}
-	b.broker.PublishEvent(t, id(t), refunded)
-	ended := b.becomes(t, o.ID, "CANCELLED")
+	f.broker.PublishEvent(t, id(t), refunded)
+	ended := f.becomes(t, o.ID, "CANCELLED")
 	require.Equal(t, []string{"placed", "cancel_requested", "published", "charged", "refunded", "cancelled"}, ended.steps())
-	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100, PublishedAt: now, ChargedAt: now})
-	b.broker.PublishEvent(t, id(t), refunded)
-	b.broker.PublishEvent(t, id(t), events.PaymentVoided{OrderID: o.ID, UserID: 1, Amount: 100, VoidedAt: now})
-	b.counted(t, "duplicate", 2)
-	require.Contains(t, b.broker.Get(t, broker.PaymentsQueue+broker.DeadSuffix).Headers[broker.HeaderReason], "contradicts")
-	require.Equal(t, ended, b.order(t, o.ID))
+	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100, PublishedAt: now, ChargedAt: now})
+	f.broker.PublishEvent(t, id(t), refunded)
+	f.broker.PublishEvent(t, id(t), events.PaymentVoided{OrderID: o.ID, UserID: 1, Amount: 100, VoidedAt: now})
+	f.counted(t, "duplicate", 2)
+	require.Contains(t, f.broker.Get(t, broker.PaymentsQueue+broker.DeadSuffix).Headers[broker.HeaderReason], "contradicts")
+	require.Equal(t, ended, f.order(t, o.ID))
 
 	// The charge is told first: it is noted, and the order stays in cancellation.
-	o = b.place(t, 1, "1")
-	b.cancel(t, o.ID)
-	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100, PublishedAt: now, ChargedAt: now})
-	b.counted(t, "noted", 1)
-	noted := b.order(t, o.ID)
+	o = f.place(t, 1, "1")
+	f.cancel(t, o.ID)
+	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100, PublishedAt: now, ChargedAt: now})
+	f.counted(t, "noted", 1)
+	noted := f.order(t, o.ID)
 	require.Equal(t, "CANCELLING", noted.Status)
 	require.Equal(t, 3, noted.Version)
 	require.Contains(t, noted.steps(), "charged")
 	refunded.OrderID = o.ID
-	b.broker.PublishEvent(t, id(t), refunded)
-	require.Equal(t, "cancelled_by_user", b.becomes(t, o.ID, "CANCELLED").CancelReason)
+	f.broker.PublishEvent(t, id(t), refunded)
+	require.Equal(t, "cancelled_by_user", f.becomes(t, o.ID, "CANCELLED").CancelReason)
 }
 
 func TestWhatCannotBeCancelled(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	o := b.place(t, 1, "1")
-	b.broker.PublishEvent(t, id(t), events.PaymentFailed{OrderID: o.ID, UserID: 1, Amount: 100, Reason: events.ReasonAccountNotFound})
-	refused := b.becomes(t, o.ID, "CANCELLED")
+	f := start(t)
+	o := f.place(t, 1, "1")
+	f.broker.PublishEvent(t, id(t), events.PaymentFailed{OrderID: o.ID, UserID: 1, Amount: 100, Reason: events.ReasonAccountNotFound})
+	refused := f.becomes(t, o.ID, "CANCELLED")
 	for path, want := range map[string]struct {
 		status  int
 		problem string
@@ -128,12 +128,12 @@ func TestWhatCannotBeCancelled(t *testing.T) {
 		"/orders/1/cancel":                                        {http.StatusBadRequest, "/problems/invalid-parameter"},
 		"/orders/01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f/cancelling": {http.StatusNotFound, "/problems/not-found"},
 	} {
-		a := b.Send(t, http.MethodPost, path, "", "Idempotency-Key", "k")
+		a := f.Send(t, http.MethodPost, path, "", "Idempotency-Key", "k")
 		require.Equal(t, want.status, a.Status, a.Body)
 		require.Contains(t, a.Body, want.problem)
 	}
-	require.Equal(t, http.StatusMethodNotAllowed, b.Send(t, http.MethodGet, "/orders/"+o.ID+"/cancel", "").Status)
-	require.Equal(t, http.StatusBadRequest, b.cancel(t, o.ID, "Idempotency-Key", "a b").Status)
-	require.Equal(t, refused, b.order(t, o.ID))
-	require.Zero(t, b.rows(t, "idempotency_keys"))
+	require.Equal(t, http.StatusMethodNotAllowed, f.Send(t, http.MethodGet, "/orders/"+o.ID+"/cancel", "").Status)
+	require.Equal(t, http.StatusBadRequest, f.cancel(t, o.ID, "Idempotency-Key", "a b").Status)
+	require.Equal(t, refused, f.order(t, o.ID))
+	require.Zero(t, f.rows(t, "idempotency_keys"))
 }

@@ -37,28 +37,28 @@ type fixture struct {
 
 func start(t *testing.T) *fixture {
 	t.Helper()
-	b := startOn(t, databasetest.New(t), brokertest.New(t))
-	b.Ready(t)
-	return b
+	f := startOn(t, databasetest.New(t), brokertest.New(t))
+	f.Ready(t)
+	return f
 }
 
 func startOn(t *testing.T, database *databasetest.Database, virtual *brokertest.Broker, settings ...string) *fixture {
 	t.Helper()
-	b := &fixture{database: database, broker: virtual}
-	b.pool, b.db = b.database.Open(t, postgres.Schema, migrations.FS)
-	b.Service = b.another(t, settings...)
-	return b
+	f := &fixture{database: database, broker: virtual}
+	f.pool, f.db = f.database.Open(t, postgres.Schema, migrations.FS)
+	f.Service = f.another(t, settings...)
+	return f
 }
 
 // store returns a store on the service's database.
-func (b *fixture) store() *postgres.Store {
-	return postgres.NewStore(delivery.NewStore(b.pool, b.db, postgres.Schema))
+func (f *fixture) store() *postgres.Store {
+	return postgres.NewStore(delivery.NewStore(f.pool, f.db, postgres.Schema))
 }
 
 // another starts one more service on the same database and virtual host.
-func (b *fixture) another(t *testing.T, settings ...string) *servicetest.Service {
+func (f *fixture) another(t *testing.T, settings ...string) *servicetest.Service {
 	t.Helper()
-	return servicetest.Start(t, program(&config{}), b.database.URL("orders"), b.broker.URL(), settings...)
+	return servicetest.Start(t, program(&config{}), f.database.URL("orders"), f.broker.URL(), settings...)
 }
 
 type placed struct {
@@ -87,41 +87,41 @@ func (o placed) steps() []string {
 	return names
 }
 
-func (b *fixture) place(t *testing.T, user int64, price string) placed {
+func (f *fixture) place(t *testing.T, user int64, price string) placed {
 	t.Helper()
-	status, body := b.Call(t, http.MethodPost, "/orders/", fmt.Sprintf(`{"user_id":%d,"item":"Laptop","price":%s}`, user, price))
+	status, body := f.Call(t, http.MethodPost, "/orders/", fmt.Sprintf(`{"user_id":%d,"item":"Laptop","price":%s}`, user, price))
 	require.Equal(t, http.StatusCreated, status, body)
 	var o placed
 	require.NoError(t, json.Unmarshal([]byte(body), &o))
 	return o
 }
 
-func (b *fixture) order(t *testing.T, orderID string) placed {
+func (f *fixture) order(t *testing.T, orderID string) placed {
 	t.Helper()
 	var o placed
-	b.Get(t, "/orders/"+orderID, &o)
+	f.Get(t, "/orders/"+orderID, &o)
 	return o
 }
 
 // becomes waits until the order has the status.
-func (b *fixture) becomes(t *testing.T, orderID, status string) placed {
+func (f *fixture) becomes(t *testing.T, orderID, status string) placed {
 	t.Helper()
-	servicetest.Eventually(t, func() bool { return b.order(t, orderID).Status == status })
-	return b.order(t, orderID)
+	servicetest.Eventually(t, func() bool { return f.order(t, orderID).Status == status })
+	return f.order(t, orderID)
 }
 
 // counted waits until the results with an outcome are n.
-func (b *fixture) counted(t *testing.T, outcome string, n float64) {
+func (f *fixture) counted(t *testing.T, outcome string, n float64) {
 	t.Helper()
 	servicetest.Eventually(t, func() bool {
-		return b.Metric(t, `payment_results_total{outcome="`+outcome+`"}`) == n
+		return f.Metric(t, `payment_results_total{outcome="`+outcome+`"}`) == n
 	}, outcome)
 }
 
-func (b *fixture) rows(t *testing.T, table string) int {
+func (f *fixture) rows(t *testing.T, table string) int {
 	t.Helper()
 	var n int
-	require.NoError(t, b.pool.QueryRowContext(t.Context(), "SELECT count(*) FROM orders."+table).Scan(&n))
+	require.NoError(t, f.pool.QueryRowContext(t.Context(), "SELECT count(*) FROM orders."+table).Scan(&n))
 	return n
 }
 
@@ -134,16 +134,16 @@ func id(t testing.TB) uuid.UUID {
 
 func TestOrderIsPlacedAndPublished(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	o := b.place(t, 7, "19.90")
+	f := start(t)
+	o := f.place(t, 7, "19.90")
 	require.Equal(t, "NEW", o.Status)
 	require.Equal(t, 1, o.Version)
 	require.Equal(t, "19.9", o.Price.String())
 	require.WithinDuration(t, time.Now(), o.CreatedAt, time.Minute)
-	require.Equal(t, o, b.order(t, o.ID), "an answer and a later read agree")
-	require.Equal(t, o, b.order(t, o.ID+"/"))
+	require.Equal(t, o, f.order(t, o.ID), "an answer and a later read agree")
+	require.Equal(t, o, f.order(t, o.ID+"/"))
 
-	message := b.broker.Get(t, broker.OrdersQueue)
+	message := f.broker.Get(t, broker.OrdersQueue)
 	require.EqualValues(t, 2, message.DeliveryMode, "persistent")
 	e, err := events.Parse(message.Body)
 	require.NoError(t, err)
@@ -152,23 +152,23 @@ func TestOrderIsPlacedAndPublished(t *testing.T) {
 	var created events.OrderCreated
 	require.NoError(t, e.Decode(&created))
 	require.Equal(t, events.OrderCreated{OrderID: o.ID, UserID: 7, Amount: 1990}, created)
-	servicetest.Eventually(t, func() bool { return b.rows(t, "outbox") == 0 })
+	servicetest.Eventually(t, func() bool { return f.rows(t, "outbox") == 0 })
 }
 
 func TestResultSettlesTheOrder(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	paid, refused := b.place(t, 1, "1"), b.place(t, 1, "2")
+	f := start(t)
+	paid, refused := f.place(t, 1, "1"), f.place(t, 1, "2")
 	require.Equal(t, []string{"placed"}, paid.steps())
 	at := paid.CreatedAt
-	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: paid.ID, UserID: 1, Amount: 100, PublishedAt: at.Add(time.Millisecond), ChargedAt: at.Add(2 * time.Millisecond)})
-	b.broker.PublishEvent(t, id(t), events.PaymentFailed{OrderID: refused.ID, UserID: 1, Amount: 200, Reason: events.ReasonInsufficientFunds})
-	o := b.becomes(t, paid.ID, "PAID")
+	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: paid.ID, UserID: 1, Amount: 100, PublishedAt: at.Add(time.Millisecond), ChargedAt: at.Add(2 * time.Millisecond)})
+	f.broker.PublishEvent(t, id(t), events.PaymentFailed{OrderID: refused.ID, UserID: 1, Amount: 200, Reason: events.ReasonInsufficientFunds})
+	o := f.becomes(t, paid.ID, "PAID")
 	require.Equal(t, 2, o.Version)
 	require.Empty(t, o.CancelReason)
 	require.False(t, o.UpdatedAt.Before(paid.UpdatedAt))
 	require.Equal(t, []step{{"placed", at}, {"published", at.Add(time.Millisecond)}, {"charged", at.Add(2 * time.Millisecond)}, {"confirmed", o.UpdatedAt}}, o.Timeline)
-	o = b.becomes(t, refused.ID, "CANCELLED")
+	o = f.becomes(t, refused.ID, "CANCELLED")
 	require.Equal(t, 2, o.Version)
 	require.Equal(t, "insufficient_funds", o.CancelReason)
 	require.Equal(t, []string{"placed", "cancelled"}, o.steps(), "an older payments service tells no times")
@@ -176,29 +176,29 @@ func TestResultSettlesTheOrder(t *testing.T) {
 
 func TestLateAndDuplicateResultsChangeNothing(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	o := b.place(t, 1, "1")
+	f := start(t)
+	o := f.place(t, 1, "1")
 	message, succeeded := id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100}
-	b.broker.PublishEvent(t, message, succeeded)
-	settled := b.becomes(t, o.ID, "PAID")
+	f.broker.PublishEvent(t, message, succeeded)
+	settled := f.becomes(t, o.ID, "PAID")
 
-	b.broker.PublishEvent(t, message, succeeded) // the same message
-	b.broker.PublishEvent(t, id(t), succeeded)   // the same result in a new one
-	b.counted(t, "duplicate", 2)
-	b.counted(t, "applied", 1)
-	require.Equal(t, settled, b.order(t, o.ID))
+	f.broker.PublishEvent(t, message, succeeded) // the same message
+	f.broker.PublishEvent(t, id(t), succeeded)   // the same result in a new one
+	f.counted(t, "duplicate", 2)
+	f.counted(t, "applied", 1)
+	require.Equal(t, settled, f.order(t, o.ID))
 }
 
 func TestPoisonResultGoesToTheDeadLetterQueue(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	o := b.place(t, 1, "1")
-	b.broker.Publish(t, events.TypePaymentFailed, []byte(`{"specversion":"1.0","id":"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f","type":"payment.failed.v1","data":{"order_id":"`+o.ID+`"}}`))
-	b.broker.Publish(t, events.TypePaymentSucceeded, []byte("\x00"))
-	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100})
-	b.becomes(t, o.ID, "PAID")
+	f := start(t)
+	o := f.place(t, 1, "1")
+	f.broker.Publish(t, events.TypePaymentFailed, []byte(`{"specversion":"1.0","id":"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f","type":"payment.failed.v1","data":{"order_id":"`+o.ID+`"}}`))
+	f.broker.Publish(t, events.TypePaymentSucceeded, []byte("\x00"))
+	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100})
+	f.becomes(t, o.ID, "PAID")
 	for range 2 {
-		b.broker.Get(t, broker.PaymentsQueue+broker.DeadSuffix)
+		f.broker.Get(t, broker.PaymentsQueue+broker.DeadSuffix)
 	}
 }
 
@@ -206,29 +206,29 @@ func TestOrdersAreAcceptedWhileTheBrokerIsDown(t *testing.T) {
 	t.Parallel()
 	virtual, server := brokertest.Own(t)
 	server.Kill(t)
-	b := startOn(t, databasetest.New(t), virtual)
-	b.Degraded(t)
-	o := b.place(t, 1, "1")
-	require.Equal(t, 1, b.rows(t, "outbox"))
-	require.InDelta(t, 1, b.Metric(t, "outbox_rows"), 0)
+	f := startOn(t, databasetest.New(t), virtual)
+	f.Degraded(t)
+	o := f.place(t, 1, "1")
+	require.Equal(t, 1, f.rows(t, "outbox"))
+	require.InDelta(t, 1, f.Metric(t, "outbox_rows"), 0)
 
 	server.Restart(t)
-	b.Ready(t)
-	e, err := events.Parse(b.broker.Get(t, broker.OrdersQueue).Body)
+	f.Ready(t)
+	e, err := events.Parse(f.broker.Get(t, broker.OrdersQueue).Body)
 	require.NoError(t, err)
 	require.Equal(t, o.ID, e.Subject)
-	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100})
-	b.becomes(t, o.ID, "PAID")
+	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100})
+	f.becomes(t, o.ID, "PAID")
 }
 
 func TestOrdersArePagedByKeyset(t *testing.T) {
 	t.Parallel()
-	b := start(t)
+	f := start(t)
 	const n = 45
 	want := make([]string, n)
 	for i := range n {
-		want[n-1-i] = b.place(t, 1, "1").ID
-		b.place(t, 2, "1")
+		want[n-1-i] = f.place(t, 1, "1").ID
+		f.place(t, 2, "1")
 	}
 	var got []string
 	query := "/orders/?user_id=1"
@@ -237,7 +237,7 @@ func TestOrdersArePagedByKeyset(t *testing.T) {
 			Orders     []placed
 			NextCursor string `json:"next_cursor"`
 		}
-		b.Get(t, query, &page)
+		f.Get(t, query, &page)
 		for _, o := range page.Orders {
 			require.EqualValues(t, 1, o.UserID)
 			got = append(got, o.ID)
@@ -245,12 +245,12 @@ func TestOrdersArePagedByKeyset(t *testing.T) {
 		if page.NextCursor == "" {
 			break
 		}
-		b.place(t, 1, "1") // what comes meanwhile does not move the pages
+		f.place(t, 1, "1") // what comes meanwhile does not move the pages
 		query = "/orders?user_id=1&limit=7&cursor=" + page.NextCursor
 	}
 	require.Equal(t, want, got)
 
-	status, body := b.Call(t, http.MethodGet, "/orders?user_id=3", "")
+	status, body := f.Call(t, http.MethodGet, "/orders?user_id=3", "")
 	require.Equal(t, http.StatusOK, status)
 	require.JSONEq(t, `{"orders":[]}`, body)
 }

@@ -18,9 +18,9 @@ import (
 )
 
 // flood places n orders of the user with the longest items there are.
-func (b *fixture) flood(t *testing.T, user int64, n int) {
+func (f *fixture) flood(t *testing.T, user int64, n int) {
 	t.Helper()
-	orders := order.NewService(b.store())
+	orders := order.NewService(f.store())
 	draft := order.Draft{UserID: user, Item: strings.Repeat("𝔤", order.MaxItem), Price: money.Amount(100)}
 	for n > 0 {
 		requests := make([]idempotency.Request[order.Draft], min(n, 256))
@@ -36,20 +36,20 @@ func (b *fixture) flood(t *testing.T, user int64, n int) {
 // A client that does not read is cut off; its neighbour at the same user misses nothing.
 func TestSlowClientIsCutOff(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	conn, err := net.Dial("tcp", strings.TrimPrefix(b.URL, "http://")) //nolint:noctx // the test closes it
+	f := start(t)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(f.URL, "http://")) //nolint:noctx // the test closes it
 	require.NoError(t, err)
 	defer conn.Close()
 	require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4096))
 	_, err = fmt.Fprintf(conn, "GET /orders/events?user_id=1 HTTP/1.1\r\nHost: orders\r\n\r\n")
 	require.NoError(t, err)
-	neighbour := follow(t, b.Service, 1, "")
+	neighbour := follow(t, f.Service, 1, "")
 	snapshot(t, neighbour)
-	streams := func() float64 { return b.Metric(t, "order_streams") }
+	streams := func() float64 { return f.Metric(t, "order_streams") }
 	servicetest.Eventually(t, func() bool { return streams() == 2 })
 	seen := 0
 	for range 8 { // more than all buffers of a connection hold
-		b.flood(t, 1, 1024)
+		f.flood(t, 1, 1024)
 		for range 1024 {
 			change(t, neighbour)
 			seen++
@@ -57,32 +57,32 @@ func TestSlowClientIsCutOff(t *testing.T) {
 	}
 	servicetest.Eventually(t, func() bool { return streams() == 1 })
 	require.Equal(t, 8*1024, seen)
-	last := b.place(t, 1, "1")
+	last := f.place(t, 1, "1")
 	until(t, neighbour, last.ID, 1)
 }
 
 func TestClientThatMissedTooMuchGetsASnapshot(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	s := follow(t, b.Service, 1, "")
+	f := start(t)
+	s := follow(t, f.Service, 1, "")
 	_, last := snapshot(t, s)
 	s.Close()
-	b.flood(t, 1, 501)
-	orders, _ := snapshot(t, follow(t, b.Service, 1, last))
+	f.flood(t, 1, 501)
+	orders, _ := snapshot(t, follow(t, f.Service, 1, last))
 	require.Len(t, orders, 20)
 }
 
 func TestStreamsAreBounded(t *testing.T) {
 	t.Parallel()
-	b := startOn(t, databasetest.New(t), brokertest.New(t), "MAX_STREAMS", "2")
-	b.Ready(t)
-	first := follow(t, b.Service, 1, "")
+	f := startOn(t, databasetest.New(t), brokertest.New(t), "MAX_STREAMS", "2")
+	f.Ready(t)
+	first := follow(t, f.Service, 1, "")
 	snapshot(t, first)
-	snapshot(t, follow(t, b.Service, 2, ""))
-	a := b.Send(t, http.MethodGet, "/orders/events?user_id=1", "")
+	snapshot(t, follow(t, f.Service, 2, ""))
+	a := f.Send(t, http.MethodGet, "/orders/events?user_id=1", "")
 	require.Equal(t, http.StatusServiceUnavailable, a.Status)
 	require.Contains(t, a.Body, "/problems/unavailable")
 	first.Close()
-	servicetest.Eventually(t, func() bool { return b.Metric(t, "order_streams") == 1 })
-	snapshot(t, follow(t, b.Service, 1, ""))
+	servicetest.Eventually(t, func() bool { return f.Metric(t, "order_streams") == 1 })
+	snapshot(t, follow(t, f.Service, 1, ""))
 }

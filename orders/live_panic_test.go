@@ -84,28 +84,28 @@ func TestPanicInAStreamEndsItAlone(t *testing.T) {
 		return serve(ctx, service.NewLogger(&log, slog.LevelInfo, "orders"))
 	}
 	database := databasetest.New(t)
-	b := &fixture{database: database, Service: servicetest.Start(t, p, database.URL("orders"), brokertest.New(t).URL())}
-	b.Ready(t)
+	f := &fixture{database: database, Service: servicetest.Start(t, p, database.URL("orders"), brokertest.New(t).URL())}
+	f.Ready(t)
 
-	neighbour := follow(t, b.Service, 2, "")
+	neighbour := follow(t, f.Service, 2, "")
 	snapshot(t, neighbour)
-	writes := follow(t, b.Service, 1, "")
+	writes := follow(t, f.Service, 1, "")
 	snapshot(t, writes)
-	a := b.Send(t, http.MethodPost, "/orders/", `{"user_id":1,"item":"explode","price":1}`)
+	a := f.Send(t, http.MethodPost, "/orders/", `{"user_id":1,"item":"explode","price":1}`)
 	require.Equal(t, http.StatusCreated, a.Status, a.Body)
 	writes.Ended(t)
 
-	reads, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(b.URL, "http://"))
+	reads, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(f.URL, "http://"))
 	require.NoError(t, err)
 	defer reads.Close()
 	_, err = fmt.Fprint(reads, "GET /orders/events?user_id=3 HTTP/1.1\r\nHost: orders\r\n\r\n")
 	require.NoError(t, err)
-	servicetest.Eventually(t, func() bool { return b.Metric(t, "order_streams") == 2 })
+	servicetest.Eventually(t, func() bool { return f.Metric(t, "order_streams") == 2 })
 	_, err = fmt.Fprint(reads, "!")
 	require.NoError(t, err)
-	servicetest.Eventually(t, func() bool { return b.Metric(t, "order_streams") == 1 })
+	servicetest.Eventually(t, func() bool { return f.Metric(t, "order_streams") == 1 })
 
-	o := b.place(t, 2, "1")
+	o := f.place(t, 2, "1")
 	until(t, neighbour, o.ID, 1)
 	for _, cause := range []string{"the write exploded", "the read exploded"} {
 		logged := log.with(cause)

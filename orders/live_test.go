@@ -76,34 +76,34 @@ func until(t *testing.T, s *servicetest.Stream, orderID string, version int) (o 
 	}
 }
 
-func (b *fixture) pay(t *testing.T, o placed) {
+func (f *fixture) pay(t *testing.T, o placed) {
 	t.Helper()
-	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: o.UserID, Amount: 100})
+	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: o.UserID, Amount: 100})
 }
 
 func TestStreamTellsEveryChange(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	other := b.another(t).Ready(t) // whichever replica makes the change
-	before := b.place(t, 1, "1")
-	streams := []*servicetest.Stream{follow(t, b.Service, 1, ""), follow(t, other, 1, "")}
+	f := start(t)
+	other := f.another(t).Ready(t) // whichever replica makes the change
+	before := f.place(t, 1, "1")
+	streams := []*servicetest.Stream{follow(t, f.Service, 1, ""), follow(t, other, 1, "")}
 	for _, s := range streams {
 		orders, _ := snapshot(t, s)
 		require.Equal(t, []placed{before}, orders)
 	}
-	b.place(t, 2, "1") // nobody's here
-	o := b.place(t, 1, "2")
+	f.place(t, 2, "1") // nobody's here
+	o := f.place(t, 1, "2")
 	for _, s := range streams {
 		got, _ := change(t, s)
 		require.Equal(t, o, got)
 	}
-	b.pay(t, o)
+	f.pay(t, o)
 	for _, s := range streams {
 		got, _ := until(t, s, o.ID, 2)
 		require.Equal(t, "PAID", got.Status)
-		require.Equal(t, b.order(t, o.ID), got, "the whole order")
+		require.Equal(t, f.order(t, o.ID), got, "the whole order")
 	}
-	b.cancel(t, before.ID)
+	f.cancel(t, before.ID)
 	for _, s := range streams {
 		got, _ := until(t, s, before.ID, 2)
 		require.Equal(t, "CANCELLING", got.Status)
@@ -112,10 +112,10 @@ func TestStreamTellsEveryChange(t *testing.T) {
 
 func TestStreamHasHeartbeatsThatMoveItsID(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	s := follow(t, b.Service, 1, "")
+	f := start(t)
+	s := follow(t, f.Service, 1, "")
 	_, first := snapshot(t, s)
-	b.place(t, 2, "1") // transactions go on
+	f.place(t, 2, "1") // transactions go on
 	moved := false
 	for began := time.Now(); !moved && time.Since(began) < servicetest.Patience; { // it stands still while a transaction is open, be it another test's
 		moved = heartbeat(t, s) > number(t, first)
@@ -127,19 +127,19 @@ func TestStreamHasHeartbeatsThatMoveItsID(t *testing.T) {
 // misses nothing, and what it had seen is not told again.
 func TestStreamIsResumedAtAnotherReplica(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	other := b.another(t).Ready(t)
+	f := start(t)
+	other := f.another(t).Ready(t)
 	s := follow(t, other, 1, "")
 	snapshot(t, s)
-	seen := b.place(t, 1, "1")
+	seen := f.place(t, 1, "1")
 	_, last := until(t, s, seen.ID, 1)
 	other.Stop()
 	s.Ended(t)
 
-	missed, paid := b.place(t, 1, "2"), b.place(t, 1, "3")
-	b.pay(t, paid)
-	b.becomes(t, paid.ID, "PAID")
-	s = follow(t, b.Service, 1, last)
+	missed, paid := f.place(t, 1, "2"), f.place(t, 1, "3")
+	f.pay(t, paid)
+	f.becomes(t, paid.ID, "PAID")
+	s = follow(t, f.Service, 1, last)
 	got := map[string]int{}
 	for got[missed.ID] == 0 || got[paid.ID] == 0 {
 		o, _ := change(t, s)
@@ -147,7 +147,7 @@ func TestStreamIsResumedAtAnotherReplica(t *testing.T) {
 	}
 	require.Equal(t, 1, got[missed.ID])
 	require.Equal(t, 2, got[paid.ID])
-	b.pay(t, missed)
+	f.pay(t, missed)
 	until(t, s, missed.ID, 2)
 }
 
@@ -155,22 +155,22 @@ func TestStreamIsResumedAtAnotherReplica(t *testing.T) {
 // it, is not missed: this is what ids that are times or counters get wrong.
 func TestLateCommitIsNotMissed(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	late := b.place(t, 1, "1")
-	tx, err := b.pool.BeginTx(t.Context(), nil)
+	f := start(t)
+	late := f.place(t, 1, "1")
+	tx, err := f.pool.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	defer func() { _ = tx.Rollback() }() // after a commit this does nothing
 	_, err = tx.ExecContext(t.Context(), `UPDATE orders.orders SET status = 'CANCELLING', version = 2, changed_in = pg_current_xact_id()::text::bigint WHERE id = $1`, late.ID)
 	require.NoError(t, err)
-	b.place(t, 2, "1") // a younger transaction has ended before the stream begins
+	f.place(t, 2, "1") // a younger transaction has ended before the stream begins
 
-	s := follow(t, b.Service, 1, "")
+	s := follow(t, f.Service, 1, "")
 	snapshot(t, s)
-	early := b.place(t, 1, "2")
+	early := f.place(t, 1, "2")
 	_, last := until(t, s, early.ID, 1)
 	s.Close()
 	require.NoError(t, tx.Commit())
-	got, _ := until(t, follow(t, b.Service, 1, last), late.ID, 2)
+	got, _ := until(t, follow(t, f.Service, 1, last), late.ID, 2)
 	require.Equal(t, "CANCELLING", got.Status)
 }
 
@@ -178,22 +178,22 @@ func TestLateCommitIsNotMissed(t *testing.T) {
 // does not take it past the rest.
 func TestResumedStartThatIsCutOffIsResumedAgain(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	s := follow(t, b.Service, 1, "")
+	f := start(t)
+	s := follow(t, f.Service, 1, "")
 	_, last := snapshot(t, s)
 	s.Close()
 	missed := map[string]bool{}
 	for range 3 {
-		missed[b.place(t, 1, "1").ID] = true
+		missed[f.place(t, 1, "1").ID] = true
 	}
 	for range 3 {
-		s = follow(t, b.Service, 1, last)
+		s = follow(t, f.Service, 1, last)
 		var o placed
 		o, last = change(t, s) // and no more
 		require.True(t, missed[o.ID])
 		s.Close()
 	}
-	s = follow(t, b.Service, 1, last)
+	s = follow(t, f.Service, 1, last)
 	for len(missed) > 0 {
 		o, _ := change(t, s)
 		delete(missed, o.ID)
@@ -203,14 +203,14 @@ func TestResumedStartThatIsCutOffIsResumedAgain(t *testing.T) {
 
 func TestIDsThatAreOfNoUseGetASnapshot(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	o := b.place(t, 1, "1")
+	f := start(t)
+	o := f.place(t, 1, "1")
 	for _, lastID := range []string{"x", "-1", "0", "9223372036854775807", "99999999999999999999"} {
-		orders, _ := snapshot(t, follow(t, b.Service, 1, lastID))
+		orders, _ := snapshot(t, follow(t, f.Service, 1, lastID))
 		require.Equal(t, []placed{o}, orders)
 	}
 	for _, query := range []string{"", "?user_id=0", "?user_id=1&limit=0", "?user_id=1&limit=101"} {
-		require.Equal(t, http.StatusBadRequest, b.Send(t, http.MethodGet, "/orders/events"+query, "").Status)
+		require.Equal(t, http.StatusBadRequest, f.Send(t, http.MethodGet, "/orders/events"+query, "").Status)
 	}
 }
 
@@ -218,28 +218,28 @@ func TestIDsThatAreOfNoUseGetASnapshot(t *testing.T) {
 // the same.
 func TestListenerThatIsCutOffMissesNothing(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	s := follow(t, b.Service, 1, "")
+	f := start(t)
+	s := follow(t, f.Service, 1, "")
 	snapshot(t, s)
 	for range 5 {
 		var cut int
-		require.NoError(t, b.pool.QueryRowContext(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+		require.NoError(t, f.pool.QueryRowContext(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 			WHERE datname = current_database() AND query LIKE 'LISTEN%'`).Scan(&cut))
 		require.Equal(t, 1, cut, "one listener connection a replica")
-		o := b.place(t, 1, "1")
+		o := f.place(t, 1, "1")
 		until(t, s, o.ID, 1)
-		b.Ready(t)
+		f.Ready(t)
 	}
 }
 
 // Nothing was notified of the change at all: the next reconciliation finds it.
 func TestChangeWithoutNotificationIsTold(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	o := b.place(t, 1, "1")
-	s := follow(t, b.Service, 1, "")
+	f := start(t)
+	o := f.place(t, 1, "1")
+	s := follow(t, f.Service, 1, "")
 	snapshot(t, s)
-	_, err := b.pool.ExecContext(t.Context(), `UPDATE orders.orders SET status = 'CANCELLING', version = 2, changed_in = pg_current_xact_id()::text::bigint WHERE id = $1`, o.ID)
+	_, err := f.pool.ExecContext(t.Context(), `UPDATE orders.orders SET status = 'CANCELLING', version = 2, changed_in = pg_current_xact_id()::text::bigint WHERE id = $1`, o.ID)
 	require.NoError(t, err)
 	until(t, s, o.ID, 2)
 }
@@ -247,14 +247,14 @@ func TestChangeWithoutNotificationIsTold(t *testing.T) {
 func TestStreamSurvivesItsDatabase(t *testing.T) {
 	t.Parallel()
 	database, server := databasetest.Own(t)
-	b := startOn(t, database, brokertest.New(t))
-	b.Ready(t)
-	s := follow(t, b.Service, 1, "")
+	f := startOn(t, database, brokertest.New(t))
+	f.Ready(t)
+	s := follow(t, f.Service, 1, "")
 	snapshot(t, s)
 	server.Kill(t)
-	require.Equal(t, http.StatusServiceUnavailable, b.Send(t, http.MethodGet, "/orders/events?user_id=1", "").Status)
+	require.Equal(t, http.StatusServiceUnavailable, f.Send(t, http.MethodGet, "/orders/events?user_id=1", "").Status)
 	server.Restart(t)
-	b.Ready(t)
-	o := b.place(t, 1, "1")
+	f.Ready(t)
+	o := f.place(t, 1, "1")
 	until(t, s, o.ID, 1)
 }

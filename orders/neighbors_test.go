@@ -16,71 +16,71 @@ import (
 // While somebody holds the row of one order, only what needs that order waits.
 func TestLockedOrderHoldsUpItselfAlone(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	locked, other := b.place(t, 1, "1"), b.place(t, 1, "1")
-	release := b.database.Hold(t, "SELECT FROM orders.orders WHERE id = $1 FOR UPDATE", locked.ID)
+	f := start(t)
+	locked, other := f.place(t, 1, "1"), f.place(t, 1, "1")
+	release := f.database.Hold(t, "SELECT FROM orders.orders WHERE id = $1 FOR UPDATE", locked.ID)
 	for _, o := range []placed{locked, other} {
-		b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100})
+		f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100})
 	}
-	b.becomes(t, other.ID, "PAID")
+	f.becomes(t, other.ID, "PAID")
 	refused := make(chan servicetest.Answer, 1)
 	go func() {
-		got, err := b.Do(t.Context(), http.MethodPost, "/orders/"+locked.ID+"/cancel", "")
+		got, err := f.Do(t.Context(), http.MethodPost, "/orders/"+locked.ID+"/cancel", "")
 		if err != nil {
 			got.Body = err.Error()
 		}
 		refused <- got
 	}()
 	for range 10 {
-		o := b.place(t, 1, "1")
-		require.Equal(t, http.StatusAccepted, b.Send(t, http.MethodPost, "/orders/"+o.ID+"/cancel", "").Status)
+		o := f.place(t, 1, "1")
+		require.Equal(t, http.StatusAccepted, f.Send(t, http.MethodPost, "/orders/"+o.ID+"/cancel", "").Status)
 	}
 	got := <-refused
 	require.Equal(t, http.StatusServiceUnavailable, got.Status, got.Body)
 	require.Contains(t, got.Body, "nothing was done")
-	require.Equal(t, "NEW", b.order(t, locked.ID).Status)
+	require.Equal(t, "NEW", f.order(t, locked.ID).Status)
 	release()
-	require.Equal(t, 2, b.becomes(t, locked.ID, "PAID").Version, "what was refused was not done later")
+	require.Equal(t, 2, f.becomes(t, locked.ID, "PAID").Version, "what was refused was not done later")
 }
 
 // A key whose row somebody else is writing holds up its own request alone.
 func TestUncommittedKeyHoldsUpItsRequestAlone(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	b.database.Hold(t, `INSERT INTO orders.idempotency_keys (user_id, operation, key, fingerprint, result) VALUES (1, 'place', 'held', '', '{}')`)
+	f := start(t)
+	f.database.Hold(t, `INSERT INTO orders.idempotency_keys (user_id, operation, key, fingerprint, result) VALUES (1, 'place', 'held', '', '{}')`)
 	refused := make(chan servicetest.Answer, 1)
 	go func() {
-		got, err := b.Do(t.Context(), http.MethodPost, "/orders/", `{"user_id":1,"item":"x","price":1}`, "Idempotency-Key", "held")
+		got, err := f.Do(t.Context(), http.MethodPost, "/orders/", `{"user_id":1,"item":"x","price":1}`, "Idempotency-Key", "held")
 		if err != nil {
 			got.Body = err.Error()
 		}
 		refused <- got
 	}()
 	for range 20 {
-		b.place(t, 1, "1")
+		f.place(t, 1, "1")
 	}
 	got := <-refused
 	require.Equal(t, http.StatusServiceUnavailable, got.Status, got.Body)
 	require.Contains(t, got.Body, "nothing was done")
-	require.Equal(t, 20, b.rows(t, "orders"))
+	require.Equal(t, 20, f.rows(t, "orders"))
 }
 
 // After a restore of orders from a backup, a charge for an order that is gone must not
 // survive as a log line only.
 func TestResultThatCannotBeTrueIsDeadLettered(t *testing.T) {
 	t.Parallel()
-	b := start(t)
-	o, unknown := b.place(t, 1, "1"), id(t).String()
+	f := start(t)
+	o, unknown := f.place(t, 1, "1"), id(t).String()
 	succeeded := events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100}
-	b.broker.PublishEvent(t, id(t), succeeded)
-	settled := b.becomes(t, o.ID, "PAID")
-	b.broker.PublishEvent(t, id(t), events.PaymentFailed{OrderID: o.ID, UserID: 1, Amount: 100, Reason: events.ReasonAccountNotFound})
-	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: unknown, UserID: 1, Amount: 100})
-	neighbor := b.place(t, 1, "1")
-	b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: neighbor.ID, UserID: 1, Amount: 100})
-	b.becomes(t, neighbor.ID, "PAID")
+	f.broker.PublishEvent(t, id(t), succeeded)
+	settled := f.becomes(t, o.ID, "PAID")
+	f.broker.PublishEvent(t, id(t), events.PaymentFailed{OrderID: o.ID, UserID: 1, Amount: 100, Reason: events.ReasonAccountNotFound})
+	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: unknown, UserID: 1, Amount: 100})
+	neighbor := f.place(t, 1, "1")
+	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: neighbor.ID, UserID: 1, Amount: 100})
+	f.becomes(t, neighbor.ID, "PAID")
 	for range 2 {
-		dead := b.broker.Get(t, broker.PaymentsQueue+broker.DeadSuffix)
+		dead := f.broker.Get(t, broker.PaymentsQueue+broker.DeadSuffix)
 		e, err := events.Parse(dead.Body)
 		require.NoError(t, err)
 		want := "contradicts"
@@ -89,29 +89,29 @@ func TestResultThatCannotBeTrueIsDeadLettered(t *testing.T) {
 		}
 		require.Contains(t, dead.Headers[broker.HeaderReason], want)
 	}
-	require.InDelta(t, 2, b.Metric(t, `consumer_messages_total{outcome="dead_lettered"}`), 0)
-	require.Equal(t, settled, b.order(t, o.ID))
+	require.InDelta(t, 2, f.Metric(t, `consumer_messages_total{outcome="dead_lettered"}`), 0)
+	require.Equal(t, settled, f.order(t, o.ID))
 }
 
 func TestChangedTablesFailNoRequest(t *testing.T) {
 	t.Parallel()
-	b := start(t)
+	f := start(t)
 	key := 0
-	b.database.ChangeTables(t, postgres.Schema, func() {
+	f.database.ChangeTables(t, postgres.Schema, func() {
 		for range 12 { // more than the pool has connections: each has its own statements
 			key++
-			got := b.Send(t, http.MethodPost, "/orders/", `{"user_id":1,"item":"x","price":1}`, "Idempotency-Key", strconv.Itoa(key))
+			got := f.Send(t, http.MethodPost, "/orders/", `{"user_id":1,"item":"x","price":1}`, "Idempotency-Key", strconv.Itoa(key))
 			require.Equal(t, http.StatusCreated, got.Status, got.Body)
 			path := got.Header.Get("Location")
 			for _, read := range []string{path, "/orders?user_id=1"} {
-				got := b.Send(t, http.MethodGet, read, "")
+				got := f.Send(t, http.MethodGet, read, "")
 				require.Equal(t, http.StatusOK, got.Status, got.Body)
 			}
-			stream := servicetest.OpenStream(t, b.URL+"/orders/events?user_id=1", "")
+			stream := servicetest.OpenStream(t, f.URL+"/orders/events?user_id=1", "")
 			stream.Close()
-			b.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: path[len("/orders/"):], UserID: 1, Amount: 100})
-			b.becomes(t, path[len("/orders/"):], "PAID")
-			got = b.Send(t, http.MethodPost, path+"/cancel", "")
+			f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: path[len("/orders/"):], UserID: 1, Amount: 100})
+			f.becomes(t, path[len("/orders/"):], "PAID")
+			got = f.Send(t, http.MethodPost, path+"/cancel", "")
 			require.Equal(t, http.StatusAccepted, got.Status, got.Body)
 		}
 	})

@@ -10,7 +10,7 @@ import (
 
 func TestBadRequestLeavesNoRow(t *testing.T) {
 	t.Parallel()
-	b := start(t)
+	f := start(t)
 	long := strings.Repeat("ж", 200)
 	for _, tc := range []struct{ body, pointer string }{
 		{`{"user_id":1,"item":"x","price":-1}`, "/price"},
@@ -33,7 +33,7 @@ func TestBadRequestLeavesNoRow(t *testing.T) {
 		{`{"user_id":1,"item":"\ud800","price":1}`, "/item"},
 		{`{"user_id":1,"item":"` + long + `ж","price":1}`, "/item"},
 	} {
-		status, body := b.Call(t, http.MethodPost, "/orders/", tc.body)
+		status, body := f.Call(t, http.MethodPost, "/orders/", tc.body)
 		require.Equal(t, http.StatusUnprocessableEntity, status, "%s: %s", tc.body, body)
 		require.Contains(t, body, `"pointer":"`+tc.pointer+`"`)
 	}
@@ -41,16 +41,16 @@ func TestBadRequestLeavesNoRow(t *testing.T) {
 		"/orders/", "/orders?user_id=0", "/orders?user_id=x", "/orders?user_id=1&limit=0", "/orders?user_id=1&limit=101",
 		"/orders?user_id=1&cursor=x", "/orders/1", "/orders/%7B01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f%7D",
 	} {
-		status, body := b.Call(t, http.MethodGet, path, "")
+		status, body := f.Call(t, http.MethodGet, path, "")
 		require.Equal(t, http.StatusBadRequest, status, "%s: %s", path, body)
 	}
-	status, _ := b.Call(t, http.MethodGet, "/orders/01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f", "")
+	status, _ := f.Call(t, http.MethodGet, "/orders/01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f", "")
 	require.Equal(t, http.StatusNotFound, status)
-	status, _ = b.Call(t, http.MethodDelete, "/orders/01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f", "")
+	status, _ = f.Call(t, http.MethodDelete, "/orders/01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f", "")
 	require.Equal(t, http.StatusMethodNotAllowed, status)
-	require.Zero(t, b.rows(t, "orders"))
-	require.Zero(t, b.rows(t, "outbox"))
+	require.Zero(t, f.rows(t, "orders"))
+	require.Zero(t, f.rows(t, "outbox"))
 
-	status, body := b.Call(t, http.MethodPost, "/orders/", `{"user_id":1,"item":"  `+long+`  ","price":0.01}`)
+	status, body := f.Call(t, http.MethodPost, "/orders/", `{"user_id":1,"item":"  `+long+`  ","price":0.01}`)
 	require.Equal(t, http.StatusCreated, status, body)
 }

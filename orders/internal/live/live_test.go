@@ -90,40 +90,40 @@ type fixture struct {
 func start(t *testing.T, limit int) *fixture {
 	t.Helper()
 	pool, db := databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
-	b := &fixture{
+	f := &fixture{
 		pool: pool, store: &store{Store: postgres.NewStore(delivery.NewStore(pool, db, postgres.Schema))}, reg: prometheus.NewRegistry(), log: &strings.Builder{},
 		source: source{make(chan struct{}), make(chan []live.Changed), make(chan struct{})},
 	}
-	b.orders = order.NewService(b.store)
-	b.hub = live.NewHub(b.orders, b.store, b.source, limit, slog.New(slog.NewTextHandler(b.log, nil)), b.reg)
-	return b
+	f.orders = order.NewService(f.store)
+	f.hub = live.NewHub(f.orders, f.store, f.source, limit, slog.New(slog.NewTextHandler(f.log, nil)), f.reg)
+	return f
 }
 
 // run runs the hub until the test or stop ends it.
-func (b *fixture) run(t *testing.T) (stop func()) {
+func (f *fixture) run(t *testing.T) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
-	go func() { done <- b.hub.Run(ctx) }()
+	go func() { done <- f.hub.Run(ctx) }()
 	end := sync.OnceValue(func() error { cancel(); return <-done })
 	stop = func() {
 		t.Helper()
 		require.NoError(t, end())
 	}
 	t.Cleanup(stop)
-	b.listen <- struct{}{}
-	b.ready(t)
+	f.listen <- struct{}{}
+	f.ready(t)
 	return stop
 }
 
-func (b *fixture) ready(t *testing.T) {
+func (f *fixture) ready(t *testing.T) {
 	t.Helper()
-	servicetest.Eventually(t, func() bool { return b.hub.Ready(t.Context()) == nil })
+	servicetest.Eventually(t, func() bool { return f.hub.Ready(t.Context()) == nil })
 }
 
-func (b *fixture) place(t *testing.T, user int64, n int) map[uuid.UUID]bool {
+func (f *fixture) place(t *testing.T, user int64, n int) map[uuid.UUID]bool {
 	t.Helper()
-	placed, err := b.orders.Place(t.Context(), drafts(n, user))
+	placed, err := f.orders.Place(t.Context(), drafts(n, user))
 	require.NoError(t, err)
 	ids := map[uuid.UUID]bool{}
 	for _, p := range placed {
@@ -140,9 +140,9 @@ func drafts(n int, user int64) []idempotency.Request[order.Draft] {
 	return requests
 }
 
-func (b *fixture) follow(t *testing.T, user int64) *live.Stream {
+func (f *fixture) follow(t *testing.T, user int64) *live.Stream {
 	t.Helper()
-	s, _, err := b.hub.Follow(t.Context(), user, 0, 20)
+	s, _, err := f.hub.Follow(t.Context(), user, 0, 20)
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	return s
@@ -169,60 +169,60 @@ func expect(t *testing.T, s *live.Stream, ids map[uuid.UUID]bool) (batches int, 
 
 func TestNoStreamBeforeTheFirstWatermark(t *testing.T) {
 	t.Parallel()
-	b := start(t, 10)
-	_, _, err := b.hub.Follow(t.Context(), 1, 0, 20)
+	f := start(t, 10)
+	_, _, err := f.hub.Follow(t.Context(), 1, 0, 20)
 	require.ErrorIs(t, err, live.ErrNotReady)
-	require.Error(t, b.hub.Ready(t.Context()))
-	b.run(t)
-	b.follow(t, 1)
+	require.Error(t, f.hub.Ready(t.Context()))
+	f.run(t)
+	f.follow(t, 1)
 }
 
 // Everything was missed, and far more than a chunk: it is told once, in chunks, and not
 // again by the next reconciliation.
 func TestReconciliationTellsAllThatWasMissedOnce(t *testing.T) {
 	t.Parallel()
-	b := start(t, 10)
-	b.run(t)
-	s := b.follow(t, 1)
+	f := start(t, 10)
+	f.run(t)
+	s := f.follow(t, 1)
 	ids := map[uuid.UUID]bool{}
 	for range 10 {
-		for id := range b.place(t, 1, 300) {
+		for id := range f.place(t, 1, 300) {
 			ids[id] = true
 		}
-		b.place(t, 2, 300) // nobody's here
+		f.place(t, 2, 300) // nobody's here
 	}
-	b.listen <- struct{}{}
+	f.listen <- struct{}{}
 	batches, _ := expect(t, s, ids)
 	require.Less(t, batches, 16)
-	b.listen <- struct{}{}
-	last := b.place(t, 1, 1)
-	b.listen <- struct{}{}
+	f.listen <- struct{}{}
+	last := f.place(t, 1, 1)
+	f.listen <- struct{}{}
 	expect(t, s, last) // nothing else came before it
 }
 
 func TestWhatWasHeardIsNotToldAgainByTheReconciliation(t *testing.T) {
 	t.Parallel()
-	b := start(t, 10)
-	b.run(t)
-	s := b.follow(t, 1)
+	f := start(t, 10)
+	f.run(t)
+	s := f.follow(t, 1)
 	for range 3 {
-		ids := b.place(t, 1, 1)
+		ids := f.place(t, 1, 1)
 		for id := range ids {
-			b.receive <- []live.Changed{{UserID: 1, OrderID: id}, {UserID: 2, OrderID: id}, {UserID: 1, OrderID: id}}
+			f.receive <- []live.Changed{{UserID: 1, OrderID: id}, {UserID: 2, OrderID: id}, {UserID: 1, OrderID: id}}
 		}
 		expect(t, s, ids)
-		b.listen <- struct{}{}
+		f.listen <- struct{}{}
 	}
 }
 
 func TestStreamThatDoesNotKeepUpIsCutOff(t *testing.T) {
 	t.Parallel()
-	b := start(t, 10)
-	b.run(t)
-	slow, quick := b.follow(t, 1), b.follow(t, 1)
+	f := start(t, 10)
+	f.run(t)
+	slow, quick := f.follow(t, 1), f.follow(t, 1)
 	for range 20 {
-		ids := b.place(t, 1, 1)
-		b.listen <- struct{}{}
+		ids := f.place(t, 1, 1)
+		f.listen <- struct{}{}
 		expect(t, quick, ids)
 	}
 	n := 0
@@ -231,17 +231,17 @@ func TestStreamThatDoesNotKeepUpIsCutOff(t *testing.T) {
 	}
 	require.Equal(t, 16, n, "what it had been given before")
 	slow.Close()
-	b.follow(t, 1)
+	f.follow(t, 1)
 }
 
 func TestStreamsAreBounded(t *testing.T) {
 	t.Parallel()
-	b := start(t, 1)
-	b.run(t)
-	s := b.follow(t, 1)
-	_, _, err := b.hub.Follow(t.Context(), 1, 0, 20)
+	f := start(t, 1)
+	f.run(t)
+	s := f.follow(t, 1)
+	_, _, err := f.hub.Follow(t.Context(), 1, 0, 20)
 	require.ErrorIs(t, err, live.ErrTooMany)
 	s.Close()
 	s.Close() // once is enough
-	b.follow(t, 1)
+	f.follow(t, 1)
 }

@@ -13,25 +13,25 @@ import (
 // their stack, and what was missed is delivered afterwards.
 func TestPanicIsRetried(t *testing.T) {
 	t.Parallel()
-	b := start(t, 10)
-	stop := b.run(t)
-	s := b.follow(t, 1)
+	f := start(t, 10)
+	stop := f.run(t)
+	s := f.follow(t, 1)
 
-	b.store.explode.Store(true)
-	ids := b.place(t, 1, 1)
-	b.receive <- []live.Changed{{UserID: 1, OrderID: one(t, ids)}}
+	f.store.explode.Store(true)
+	ids := f.place(t, 1, 1)
+	f.receive <- []live.Changed{{UserID: 1, OrderID: one(t, ids)}}
 	expect(t, s, ids)
 
-	b.explode <- struct{}{}
-	b.listen <- struct{}{} // it runs again
-	b.ready(t)
-	ids = b.place(t, 1, 1)
-	b.receive <- []live.Changed{{UserID: 1, OrderID: one(t, ids)}}
+	f.explode <- struct{}{}
+	f.listen <- struct{}{} // it runs again
+	f.ready(t)
+	ids = f.place(t, 1, 1)
+	f.receive <- []live.Changed{{UserID: 1, OrderID: one(t, ids)}}
 	expect(t, s, ids)
 
 	stop()
 	for _, cause := range []string{"the store exploded", "the source exploded"} {
-		require.Equal(t, 1, strings.Count(b.log.String(), cause))
+		require.Equal(t, 1, strings.Count(f.log.String(), cause))
 	}
-	require.Equal(t, 2, strings.Count(b.log.String(), "runtime/debug.Stack"))
+	require.Equal(t, 2, strings.Count(f.log.String(), "runtime/debug.Stack"))
 }

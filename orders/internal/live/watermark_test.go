@@ -12,13 +12,13 @@ import (
 )
 
 // remembered is how many delivered changes the hub remembers.
-func (b *fixture) remembered(t *testing.T) int {
+func (f *fixture) remembered(t *testing.T) int {
 	t.Helper()
-	families, err := b.reg.Gather()
+	families, err := f.reg.Gather()
 	require.NoError(t, err)
-	for _, f := range families {
-		if f.GetName() == "order_streams_remembered_changes" {
-			return int(f.GetMetric()[0].GetGauge().GetValue())
+	for _, family := range families {
+		if family.GetName() == "order_streams_remembered_changes" {
+			return int(family.GetMetric()[0].GetGauge().GetValue())
 		}
 	}
 	require.Fail(t, "no such metric")
@@ -26,9 +26,9 @@ func (b *fixture) remembered(t *testing.T) int {
 }
 
 // change begins a transaction that has cancelled the order, without a notification.
-func (b *fixture) change(t *testing.T, id uuid.UUID) *sql.Tx {
+func (f *fixture) change(t *testing.T, id uuid.UUID) *sql.Tx {
 	t.Helper()
-	tx, err := b.pool.BeginTx(t.Context(), nil)
+	tx, err := f.pool.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = tx.Rollback() }) // after a commit this does nothing
 	_, err = tx.ExecContext(t.Context(), "SET LOCAL idle_in_transaction_session_timeout = 0")
@@ -56,36 +56,36 @@ func one(t *testing.T, ids map[uuid.UUID]bool) uuid.UUID {
 func TestOpenTransactionCostsNeitherMemoryNorReads(t *testing.T) {
 	t.Parallel()
 	const rounds, each = 12, 250
-	b := start(t, 10)
-	b.run(t)
-	late := one(t, b.place(t, 1, 1))
-	_, started, err := b.hub.Follow(t.Context(), 2, 0, 20)
+	f := start(t, 10)
+	f.run(t)
+	late := one(t, f.place(t, 1, 1))
+	_, started, err := f.hub.Follow(t.Context(), 2, 0, 20)
 	require.NoError(t, err)
-	s := b.follow(t, 1)
-	b.listen <- struct{}{}
-	tx := b.change(t, late)
+	s := f.follow(t, 1)
+	f.listen <- struct{}{}
+	tx := f.change(t, late)
 
 	resumes := map[uuid.UUID]bool{} // of user 2
-	b.store.read.Store(0)
+	f.store.read.Store(0)
 	for range rounds {
-		ids := b.place(t, 1, each)
+		ids := f.place(t, 1, each)
 		var changed []live.Changed
 		for id := range ids {
 			changed = append(changed, live.Changed{UserID: 1, OrderID: id})
 		}
-		b.receive <- changed
+		f.receive <- changed
 		expect(t, s, ids)
-		resumes[one(t, b.place(t, 2, 1))] = true
-		b.listen <- struct{}{}
-		servicetest.Eventually(t, func() bool { return b.remembered(t) < each })
+		resumes[one(t, f.place(t, 2, 1))] = true
+		f.listen <- struct{}{}
+		servicetest.Eventually(t, func() bool { return f.remembered(t) < each })
 	}
-	require.Less(t, b.store.read.Load(), int64(3*rounds*each), "read about once each")
+	require.Less(t, f.store.read.Load(), int64(3*rounds*each), "read about once each")
 
 	require.NoError(t, tx.Commit())
-	b.listen <- struct{}{}
+	f.listen <- struct{}{}
 	expect(t, s, map[uuid.UUID]bool{late: true})
 
-	second, resumed, err := b.hub.Follow(t.Context(), 2, started.Watermark, 20)
+	second, resumed, err := f.hub.Follow(t.Context(), 2, started.Watermark, 20)
 	require.NoError(t, err)
 	defer second.Close()
 	require.True(t, resumed.Resumed)
@@ -99,20 +99,20 @@ func TestOpenTransactionCostsNeitherMemoryNorReads(t *testing.T) {
 // while a transaction holds the watermark, a client that resumes by it misses nothing.
 func TestWatermarkOfAStreamLiesBelowTheOpenTransaction(t *testing.T) {
 	t.Parallel()
-	b := start(t, 10)
-	b.run(t)
-	late := one(t, b.place(t, 1, 1))
-	tx := b.change(t, late)
-	s := b.follow(t, 1)
+	f := start(t, 10)
+	f.run(t)
+	late := one(t, f.place(t, 1, 1))
+	tx := f.change(t, late)
+	s := f.follow(t, 1)
 	var last live.Batch
 	for range 3 {
-		ids := b.place(t, 1, 1)
-		b.listen <- struct{}{}
+		ids := f.place(t, 1, 1)
+		f.listen <- struct{}{}
 		_, last = expect(t, s, ids)
 	}
 	s.Close()
 	require.NoError(t, tx.Commit())
-	resumed, begin, err := b.hub.Follow(t.Context(), 1, last.Watermark, 20)
+	resumed, begin, err := f.hub.Follow(t.Context(), 1, last.Watermark, 20)
 	require.NoError(t, err)
 	defer resumed.Close()
 	require.True(t, begin.Resumed)
@@ -130,11 +130,11 @@ func TestWatermarkOfAStreamLiesBelowTheOpenTransaction(t *testing.T) {
 func TestReconciliationOfManyDoesNotCutOffASlowStream(t *testing.T) {
 	t.Parallel()
 	const users, rounds = 4, 20
-	b := start(t, 10)
-	b.run(t)
+	f := start(t, 10)
+	f.run(t)
 	var streams [users + 1]*live.Stream
 	for user := range streams {
-		streams[user] = b.follow(t, int64(1+user))
+		streams[user] = f.follow(t, int64(1+user))
 	}
 	var placed [users + 1]map[uuid.UUID]bool
 	for user := range placed {
@@ -142,12 +142,12 @@ func TestReconciliationOfManyDoesNotCutOffASlowStream(t *testing.T) {
 	}
 	for range rounds {
 		for user := range placed { // one order of the first user, hundreds of the others
-			for id := range b.place(t, int64(1+user), min(1+user*75, 80)) {
+			for id := range f.place(t, int64(1+user), min(1+user*75, 80)) {
 				placed[user][id] = true
 			}
 		}
 	}
-	b.listen <- struct{}{}
+	f.listen <- struct{}{}
 	for user, s := range streams {
 		batches, _ := expect(t, s, placed[user])
 		require.LessOrEqual(t, batches, 7)
