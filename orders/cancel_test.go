@@ -18,15 +18,15 @@ func (f *fixture) cancel(t *testing.T, orderID string, header ...string) service
 	return f.Send(t, http.MethodPost, "/orders/"+orderID+"/cancel", "", header...)
 }
 
-func decoded(t *testing.T, a servicetest.Answer) placed {
+func decodeOrder(t *testing.T, response servicetest.Answer) orderJSON {
 	t.Helper()
-	var o placed
-	require.NoError(t, json.Unmarshal([]byte(a.Body), &o), a.Body)
+	var o orderJSON
+	require.NoError(t, json.Unmarshal([]byte(response.Body), &o), response.Body)
 	return o
 }
 
-// next takes the next message from orders_queue, of the given type.
-func (f *fixture) next(t *testing.T, eventType string) events.Envelope {
+// nextMessage returns the next message from orders_queue, which must have the type.
+func (f *fixture) nextMessage(t *testing.T, eventType string) events.Envelope {
 	t.Helper()
 	e, err := events.Parse(f.broker.Get(t, broker.OrdersQueue).Body)
 	require.NoError(t, err)
@@ -39,30 +39,30 @@ func TestNewOrderIsCancelled(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	o := f.place(t, 1, "1")
-	f.next(t, events.TypeOrderCreated)
+	f.nextMessage(t, events.TypeOrderCreated)
 	first := f.cancel(t, o.ID)
 	require.Equal(t, http.StatusAccepted, first.Status, first.Body)
 	require.Equal(t, "/orders/"+o.ID, first.Header.Get("Location"))
-	cancelling := decoded(t, first)
+	cancelling := decodeOrder(t, first)
 	require.Equal(t, "CANCELLING", cancelling.Status)
 	require.Empty(t, cancelling.CancelReason)
 	require.Equal(t, 2, cancelling.Version)
 	require.Equal(t, cancelling, f.order(t, o.ID))
 	var requested events.OrderCancelRequested
-	require.NoError(t, f.next(t, events.TypeOrderCancelRequested).Decode(&requested))
+	require.NoError(t, f.nextMessage(t, events.TypeOrderCancelRequested).Decode(&requested))
 	require.Equal(t, events.OrderCancelRequested{OrderID: o.ID, UserID: 1, Amount: 100}, requested)
 
-	require.Equal(t, first.Body, f.cancel(t, o.ID).Body, "the same answer")
+	require.Equal(t, first.Body, f.cancel(t, o.ID).Body, "a second request gets the same response")
 	f.broker.PublishEvent(t, id(t), events.PaymentVoided{OrderID: o.ID, UserID: 1, Amount: 100, VoidedAt: time.Now().UTC()})
-	ended := f.becomes(t, o.ID, "CANCELLED")
+	ended := f.waitForStatus(t, o.ID, "CANCELLED")
 	require.Equal(t, "cancelled_by_user", ended.CancelReason)
 	require.Equal(t, 3, ended.Version)
 	require.Equal(t, []string{"placed", "cancel_requested", "cancelled"}, ended.steps())
-	again := f.cancel(t, o.ID)
-	require.Equal(t, http.StatusAccepted, again.Status)
-	require.Equal(t, ended, decoded(t, again))
+	retry := f.cancel(t, o.ID)
+	require.Equal(t, http.StatusAccepted, retry.Status)
+	require.Equal(t, ended, decodeOrder(t, retry))
 	require.Equal(t, 0, f.rows(t, "outbox"))
-	require.Zero(t, f.broker.Depth(t, broker.OrdersQueue), "nothing was asked twice")
+	require.Zero(t, f.broker.Depth(t, broker.OrdersQueue), "the cancellation was requested only once")
 }
 
 func TestPaidOrderIsCancelled(t *testing.T) {
@@ -72,17 +72,18 @@ func TestPaidOrderIsCancelled(t *testing.T) {
 	at := o.CreatedAt
 	succeeded := events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100, PublishedAt: at.Add(1), ChargedAt: at.Add(2)}
 	f.broker.PublishEvent(t, id(t), succeeded)
-	f.becomes(t, o.ID, "PAID")
-	require.Equal(t, "CANCELLING", decoded(t, f.cancel(t, o.ID)).Status)
+	f.waitForStatus(t, o.ID, "PAID")
+	require.Equal(t, "CANCELLING", decodeOrder(t, f.cancel(t, o.ID)).Status)
 	f.broker.PublishEvent(t, id(t), events.PaymentRefunded{OrderID: o.ID, UserID: 1, Amount: 100, PublishedAt: at.Add(1), ChargedAt: at.Add(2), RefundedAt: time.Now().UTC()})
-	ended := f.becomes(t, o.ID, "CANCELLED")
+	ended := f.waitForStatus(t, o.ID, "CANCELLED")
 	require.Equal(t, "cancelled_by_user", ended.CancelReason)
 	require.Equal(t, 4, ended.Version)
 	require.Equal(t, []string{"placed", "published", "charged", "confirmed", "cancel_requested", "refunded", "cancelled"}, ended.steps())
 }
 
-// The charge wins the race, and its result comes after the refund's, doubled.
-func TestResultsOfACancellationInAnyOrder(t *testing.T) {
+// The order is charged before the cancellation reaches payments. The results arrive in either
+// order, and some of them twice.
+func TestCancellationAcceptsResultsInAnyOrder(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	o := f.place(t, 1, "1")
@@ -90,35 +91,35 @@ func TestResultsOfACancellationInAnyOrder(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	refunded := events.PaymentRefunded{OrderID: o.ID, UserID: 1, Amount: 100, PublishedAt: now, ChargedAt: now, RefundedAt: now}
 	f.broker.PublishEvent(t, id(t), refunded)
-	ended := f.becomes(t, o.ID, "CANCELLED")
+	ended := f.waitForStatus(t, o.ID, "CANCELLED")
 	require.Equal(t, []string{"placed", "cancel_requested", "published", "charged", "refunded", "cancelled"}, ended.steps())
 	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100, PublishedAt: now, ChargedAt: now})
 	f.broker.PublishEvent(t, id(t), refunded)
 	f.broker.PublishEvent(t, id(t), events.PaymentVoided{OrderID: o.ID, UserID: 1, Amount: 100, VoidedAt: now})
-	f.counted(t, "duplicate", 2)
+	f.waitForOutcome(t, "duplicate", 2)
 	require.Contains(t, f.broker.Get(t, broker.PaymentsQueue+broker.DeadSuffix).Headers[broker.HeaderReason], "contradicts")
 	require.Equal(t, ended, f.order(t, o.ID))
 
-	// The charge is told first: it is noted, and the order stays in cancellation.
+	// The result of the charge arrives first. It only adds to the timeline.
 	o = f.place(t, 1, "1")
 	f.cancel(t, o.ID)
 	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100, PublishedAt: now, ChargedAt: now})
-	f.counted(t, "noted", 1)
+	f.waitForOutcome(t, "noted", 1)
 	noted := f.order(t, o.ID)
 	require.Equal(t, "CANCELLING", noted.Status)
 	require.Equal(t, 3, noted.Version)
 	require.Contains(t, noted.steps(), "charged")
 	refunded.OrderID = o.ID
 	f.broker.PublishEvent(t, id(t), refunded)
-	require.Equal(t, "cancelled_by_user", f.becomes(t, o.ID, "CANCELLED").CancelReason)
+	require.Equal(t, "cancelled_by_user", f.waitForStatus(t, o.ID, "CANCELLED").CancelReason)
 }
 
-func TestWhatCannotBeCancelled(t *testing.T) {
+func TestInvalidCancellationIsRejected(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	o := f.place(t, 1, "1")
 	f.broker.PublishEvent(t, id(t), events.PaymentFailed{OrderID: o.ID, UserID: 1, Amount: 100, Reason: events.ReasonAccountNotFound})
-	refused := f.becomes(t, o.ID, "CANCELLED")
+	refused := f.waitForStatus(t, o.ID, "CANCELLED")
 	for path, want := range map[string]struct {
 		status  int
 		problem string
@@ -128,9 +129,9 @@ func TestWhatCannotBeCancelled(t *testing.T) {
 		"/orders/1/cancel":                                        {http.StatusBadRequest, "/problems/invalid-parameter"},
 		"/orders/01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f/cancelling": {http.StatusNotFound, "/problems/not-found"},
 	} {
-		a := f.Send(t, http.MethodPost, path, "", "Idempotency-Key", "k")
-		require.Equal(t, want.status, a.Status, a.Body)
-		require.Contains(t, a.Body, want.problem)
+		got := f.Send(t, http.MethodPost, path, "", "Idempotency-Key", "k")
+		require.Equal(t, want.status, got.Status, got.Body)
+		require.Contains(t, got.Body, want.problem)
 	}
 	require.Equal(t, http.StatusMethodNotAllowed, f.Send(t, http.MethodGet, "/orders/"+o.ID+"/cancel", "").Status)
 	require.Equal(t, http.StatusBadRequest, f.cancel(t, o.ID, "Idempotency-Key", "a b").Status)

@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
 
-// fixture is a database, a virtual host and one orders service on them.
+// fixture is an orders service with its database and virtual host.
 type fixture struct {
 	*servicetest.Service
 	database *databasetest.Database
@@ -42,26 +42,27 @@ func start(t *testing.T) *fixture {
 	return f
 }
 
-func startOn(t *testing.T, database *databasetest.Database, virtual *brokertest.Broker, settings ...string) *fixture {
+func startOn(t *testing.T, database *databasetest.Database, vhost *brokertest.Broker, settings ...string) *fixture {
 	t.Helper()
-	f := &fixture{database: database, broker: virtual}
+	f := &fixture{database: database, broker: vhost}
 	f.pool, f.db = f.database.Open(t, postgres.Schema, migrations.FS)
-	f.Service = f.another(t, settings...)
+	f.Service = f.startReplica(t, settings...)
 	return f
 }
 
-// store returns a store on the service's database.
+// store returns a store on the database of the service.
 func (f *fixture) store() *postgres.Store {
 	return postgres.NewStore(delivery.NewStore(f.pool, f.db, postgres.Schema))
 }
 
-// another starts one more service on the same database and virtual host.
-func (f *fixture) another(t *testing.T, settings ...string) *servicetest.Service {
+// startReplica starts a service on the database and virtual host of the fixture.
+func (f *fixture) startReplica(t *testing.T, settings ...string) *servicetest.Service {
 	t.Helper()
 	return servicetest.Start(t, program(&config{}), f.database.URL("orders"), f.broker.URL(), settings...)
 }
 
-type placed struct {
+// orderJSON is an order in a response.
+type orderJSON struct {
 	ID           string
 	UserID       int64 `json:"user_id"`
 	Item         string
@@ -79,7 +80,7 @@ type step struct {
 	At   time.Time
 }
 
-func (o placed) steps() []string {
+func (o orderJSON) steps() []string {
 	var names []string
 	for _, s := range o.Timeline {
 		names = append(names, s.Step)
@@ -87,31 +88,31 @@ func (o placed) steps() []string {
 	return names
 }
 
-func (f *fixture) place(t *testing.T, user int64, price string) placed {
+func (f *fixture) place(t *testing.T, user int64, price string) orderJSON {
 	t.Helper()
 	status, body := f.Call(t, http.MethodPost, "/orders/", fmt.Sprintf(`{"user_id":%d,"item":"Laptop","price":%s}`, user, price))
 	require.Equal(t, http.StatusCreated, status, body)
-	var o placed
+	var o orderJSON
 	require.NoError(t, json.Unmarshal([]byte(body), &o))
 	return o
 }
 
-func (f *fixture) order(t *testing.T, orderID string) placed {
+func (f *fixture) order(t *testing.T, orderID string) orderJSON {
 	t.Helper()
-	var o placed
+	var o orderJSON
 	f.Get(t, "/orders/"+orderID, &o)
 	return o
 }
 
-// becomes waits until the order has the status.
-func (f *fixture) becomes(t *testing.T, orderID, status string) placed {
+// waitForStatus waits until the order has the status and returns the order.
+func (f *fixture) waitForStatus(t *testing.T, orderID, status string) orderJSON {
 	t.Helper()
 	servicetest.Eventually(t, func() bool { return f.order(t, orderID).Status == status })
 	return f.order(t, orderID)
 }
 
-// counted waits until the results with an outcome are n.
-func (f *fixture) counted(t *testing.T, outcome string, n float64) {
+// waitForOutcome waits until n payment results have had the outcome.
+func (f *fixture) waitForOutcome(t *testing.T, outcome string, n float64) {
 	t.Helper()
 	servicetest.Eventually(t, func() bool {
 		return f.Metric(t, `payment_results_total{outcome="`+outcome+`"}`) == n
@@ -140,11 +141,11 @@ func TestOrderIsPlacedAndPublished(t *testing.T) {
 	require.Equal(t, 1, o.Version)
 	require.Equal(t, "19.9", o.Price.String())
 	require.WithinDuration(t, time.Now(), o.CreatedAt, time.Minute)
-	require.Equal(t, o, f.order(t, o.ID), "an answer and a later read agree")
+	require.Equal(t, o, f.order(t, o.ID), "the response and a later read agree")
 	require.Equal(t, o, f.order(t, o.ID+"/"))
 
 	message := f.broker.Get(t, broker.OrdersQueue)
-	require.EqualValues(t, 2, message.DeliveryMode, "persistent")
+	require.EqualValues(t, 2, message.DeliveryMode, "the message is persistent")
 	e, err := events.Parse(message.Body)
 	require.NoError(t, err)
 	require.Equal(t, message.MessageId, e.ID)
@@ -155,7 +156,7 @@ func TestOrderIsPlacedAndPublished(t *testing.T) {
 	servicetest.Eventually(t, func() bool { return f.rows(t, "outbox") == 0 })
 }
 
-func TestResultSettlesTheOrder(t *testing.T) {
+func TestPaymentResultSettlesTheOrder(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	paid, refused := f.place(t, 1, "1"), f.place(t, 1, "2")
@@ -163,15 +164,15 @@ func TestResultSettlesTheOrder(t *testing.T) {
 	at := paid.CreatedAt
 	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: paid.ID, UserID: 1, Amount: 100, PublishedAt: at.Add(time.Millisecond), ChargedAt: at.Add(2 * time.Millisecond)})
 	f.broker.PublishEvent(t, id(t), events.PaymentFailed{OrderID: refused.ID, UserID: 1, Amount: 200, Reason: events.ReasonInsufficientFunds})
-	o := f.becomes(t, paid.ID, "PAID")
+	o := f.waitForStatus(t, paid.ID, "PAID")
 	require.Equal(t, 2, o.Version)
 	require.Empty(t, o.CancelReason)
 	require.False(t, o.UpdatedAt.Before(paid.UpdatedAt))
 	require.Equal(t, []step{{"placed", at}, {"published", at.Add(time.Millisecond)}, {"charged", at.Add(2 * time.Millisecond)}, {"confirmed", o.UpdatedAt}}, o.Timeline)
-	o = f.becomes(t, refused.ID, "CANCELLED")
+	o = f.waitForStatus(t, refused.ID, "CANCELLED")
 	require.Equal(t, 2, o.Version)
 	require.Equal(t, "insufficient_funds", o.CancelReason)
-	require.Equal(t, []string{"placed", "cancelled"}, o.steps(), "an older payments service tells no times")
+	require.Equal(t, []string{"placed", "cancelled"}, o.steps(), "an older payments service sends no times")
 }
 
 func TestLateAndDuplicateResultsChangeNothing(t *testing.T) {
@@ -180,23 +181,23 @@ func TestLateAndDuplicateResultsChangeNothing(t *testing.T) {
 	o := f.place(t, 1, "1")
 	message, succeeded := id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100}
 	f.broker.PublishEvent(t, message, succeeded)
-	settled := f.becomes(t, o.ID, "PAID")
+	settled := f.waitForStatus(t, o.ID, "PAID")
 
 	f.broker.PublishEvent(t, message, succeeded) // the same message
-	f.broker.PublishEvent(t, id(t), succeeded)   // the same result in a new one
-	f.counted(t, "duplicate", 2)
-	f.counted(t, "applied", 1)
+	f.broker.PublishEvent(t, id(t), succeeded)   // the same result in a new message
+	f.waitForOutcome(t, "duplicate", 2)
+	f.waitForOutcome(t, "applied", 1)
 	require.Equal(t, settled, f.order(t, o.ID))
 }
 
-func TestPoisonResultGoesToTheDeadLetterQueue(t *testing.T) {
+func TestMalformedResultIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	o := f.place(t, 1, "1")
 	f.broker.Publish(t, events.TypePaymentFailed, []byte(`{"specversion":"1.0","id":"01980f5e-7b1c-7c3a-9f00-5a1b2c3d4e5f","type":"payment.failed.v1","data":{"order_id":"`+o.ID+`"}}`))
 	f.broker.Publish(t, events.TypePaymentSucceeded, []byte("\x00"))
 	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100})
-	f.becomes(t, o.ID, "PAID")
+	f.waitForStatus(t, o.ID, "PAID")
 	for range 2 {
 		f.broker.Get(t, broker.PaymentsQueue+broker.DeadSuffix)
 	}
@@ -204,9 +205,9 @@ func TestPoisonResultGoesToTheDeadLetterQueue(t *testing.T) {
 
 func TestOrdersAreAcceptedWhileTheBrokerIsDown(t *testing.T) {
 	t.Parallel()
-	virtual, server := brokertest.Own(t)
+	vhost, server := brokertest.Own(t)
 	server.Kill(t)
-	f := startOn(t, databasetest.New(t), virtual)
+	f := startOn(t, databasetest.New(t), vhost)
 	f.Degraded(t)
 	o := f.place(t, 1, "1")
 	require.Equal(t, 1, f.rows(t, "outbox"))
@@ -218,7 +219,7 @@ func TestOrdersAreAcceptedWhileTheBrokerIsDown(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, o.ID, e.Subject)
 	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100})
-	f.becomes(t, o.ID, "PAID")
+	f.waitForStatus(t, o.ID, "PAID")
 }
 
 func TestOrdersArePagedByKeyset(t *testing.T) {
@@ -234,7 +235,7 @@ func TestOrdersArePagedByKeyset(t *testing.T) {
 	query := "/orders/?user_id=1"
 	for {
 		var page struct {
-			Orders     []placed
+			Orders     []orderJSON
 			NextCursor string `json:"next_cursor"`
 		}
 		f.Get(t, query, &page)
@@ -245,7 +246,7 @@ func TestOrdersArePagedByKeyset(t *testing.T) {
 		if page.NextCursor == "" {
 			break
 		}
-		f.place(t, 1, "1") // what comes meanwhile does not move the pages
+		f.place(t, 1, "1") // a new order does not shift the next pages
 		query = "/orders?user_id=1&limit=7&cursor=" + page.NextCursor
 	}
 	require.Equal(t, want, got)

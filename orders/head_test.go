@@ -7,9 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// HEAD answers what GET would, at once and without a body: of an event stream, too, which
-// has no end of its own and is not opened for it.
-func TestHead(t *testing.T) {
+// HEAD returns the status and headers of GET, without a body. HEAD on an event stream returns
+// at once and opens no stream.
+func TestHeadMatchesGet(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	o := f.place(t, 1, "1")

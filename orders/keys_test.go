@@ -18,75 +18,78 @@ import (
 
 const laptop = `{"user_id":1,"item":"Laptop","price":19.99}`
 
-func (f *fixture) keyed(t *testing.T, s *servicetest.Service, key, body string) servicetest.Answer {
+func placeWithKey(t *testing.T, s *servicetest.Service, key, body string) servicetest.Answer {
 	t.Helper()
 	return s.Send(t, http.MethodPost, "/orders/", body, "Idempotency-Key", key)
 }
 
-func requireReplay(t *testing.T, first, a servicetest.Answer) {
+// requireReplay requires that got is the stored response to the first request.
+func requireReplay(t *testing.T, first, got servicetest.Answer) {
 	t.Helper()
-	require.Equal(t, "true", a.Header.Get("Idempotent-Replayed"), a.Body)
-	require.Equal(t, first.Status, a.Status)
-	require.Equal(t, first.Body, a.Body)
-	require.Equal(t, first.Header.Get("Location"), a.Header.Get("Location"))
+	require.Equal(t, "true", got.Header.Get("Idempotent-Replayed"), got.Body)
+	require.Equal(t, first.Status, got.Status)
+	require.Equal(t, first.Body, got.Body)
+	require.Equal(t, first.Header.Get("Location"), got.Header.Get("Location"))
 }
 
-func TestOrderIsPlacedOnceUnderItsKey(t *testing.T) {
+func TestOrderIsPlacedOncePerKey(t *testing.T) {
 	t.Parallel()
 	f := start(t)
-	other := f.another(t).Ready(t)
-	first := f.keyed(t, f.Service, "k", laptop)
+	other := f.startReplica(t).Ready(t)
+	first := placeWithKey(t, f.Service, "k", laptop)
 	require.Equal(t, http.StatusCreated, first.Status, first.Body)
 	require.Empty(t, first.Header.Get("Idempotent-Replayed"))
-	o := decoded(t, first)
+	o := decodeOrder(t, first)
 	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 1999})
-	f.becomes(t, o.ID, "PAID")
+	f.waitForStatus(t, o.ID, "PAID")
 	for _, s := range []*servicetest.Service{f.Service, other} {
-		requireReplay(t, first, f.keyed(t, s, `"k"`, laptop))
+		requireReplay(t, first, placeWithKey(t, s, `"k"`, laptop))
 	}
-	reused := f.keyed(t, other, "k", `{"user_id":1,"item":"Laptop","price":20}`)
+	reused := placeWithKey(t, other, "k", `{"user_id":1,"item":"Laptop","price":20}`)
 	require.Equal(t, http.StatusUnprocessableEntity, reused.Status)
 	require.Contains(t, reused.Body, "/problems/idempotency-key-reused")
-	require.Equal(t, http.StatusCreated, f.keyed(t, f.Service, "k", `{"user_id":2,"item":"Laptop","price":20}`).Status, "a key is its user's")
+	require.Equal(t, http.StatusCreated, placeWithKey(t, f.Service, "k", `{"user_id":2,"item":"Laptop","price":20}`).Status, "keys are scoped to the user")
 	require.Equal(t, 2, f.rows(t, "orders"))
 
-	// The cancel has keys of its own.
+	// Keys are scoped to the operation: this one is new to the cancellation.
 	cancelled := f.cancel(t, o.ID, "Idempotency-Key", "k")
 	require.Equal(t, http.StatusAccepted, cancelled.Status, cancelled.Body)
 	f.broker.PublishEvent(t, id(t), events.PaymentRefunded{OrderID: o.ID, UserID: 1, Amount: 1999, ChargedAt: time.Now().UTC(), RefundedAt: time.Now().UTC()})
-	f.becomes(t, o.ID, "CANCELLED")
+	f.waitForStatus(t, o.ID, "CANCELLED")
 	requireReplay(t, cancelled, f.cancel(t, o.ID, "Idempotency-Key", "k"))
-	another := f.place(t, 1, "1")
-	require.Equal(t, http.StatusUnprocessableEntity, f.cancel(t, another.ID, "Idempotency-Key", "k").Status)
+	second := f.place(t, 1, "1")
+	require.Equal(t, http.StatusUnprocessableEntity, f.cancel(t, second.ID, "Idempotency-Key", "k").Status)
 }
 
-// The process dies between the commit and the answer: the client's next try gets the
-// answer that it would have got.
-func TestCrashBetweenCommitAndAnswer(t *testing.T) {
+// The process dies after the commit and before the response. The client's retry gets the
+// stored response.
+func TestRetryAfterACrashBetweenCommitAndResponse(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	draft := order.Draft{UserID: 1, Item: "Laptop", Price: 1999}
 	key, err := idempotency.NewKey(1, "place", "k", draft)
 	require.NoError(t, err)
 	done, err := order.NewService(f.store()).Place(t.Context(), []idempotency.Request[order.Draft]{{Key: key, Body: draft}})
-	require.NoError(t, err) // and here it dies
-	a := f.keyed(t, f.Service, "k", laptop)
-	require.Equal(t, http.StatusCreated, a.Status, a.Body)
-	require.Equal(t, "true", a.Header.Get("Idempotent-Replayed"))
-	o := decoded(t, a)
+	require.NoError(t, err) // the process dies here
+	got := placeWithKey(t, f.Service, "k", laptop)
+	require.Equal(t, http.StatusCreated, got.Status, got.Body)
+	require.Equal(t, "true", got.Header.Get("Idempotent-Replayed"))
+	o := decodeOrder(t, got)
 	require.Equal(t, done[0].Value.ID.String(), o.ID)
 	require.Equal(t, o, f.order(t, o.ID))
 	require.Equal(t, 1, f.rows(t, "orders"))
 }
 
-func TestKeyOfAnOrderInFlight(t *testing.T) {
+// The first request waits for a lock. A retry is rejected at once as in flight, and gets the
+// stored response after the commit.
+func TestRetryOfAnOrderInFlight(t *testing.T) {
 	t.Parallel()
 	f := start(t)
-	other := f.another(t).Ready(t)
-	held, err := f.pool.BeginTx(t.Context(), nil)
+	other := f.startReplica(t).Ready(t)
+	tx, err := f.pool.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
-	defer func() { _ = held.Rollback() }() // after a commit this does nothing
-	_, err = held.ExecContext(t.Context(), "LOCK TABLE orders.orders IN SHARE MODE")
+	defer func() { _ = tx.Rollback() }() // a no-op after the commit
+	_, err = tx.ExecContext(t.Context(), "LOCK TABLE orders.orders IN SHARE MODE")
 	require.NoError(t, err)
 	var first servicetest.Answer
 	var g errgroup.Group
@@ -99,38 +102,39 @@ func TestKeyOfAnOrderInFlight(t *testing.T) {
 		err := f.pool.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&n)
 		return err == nil && n == 1
 	})
-	a := f.keyed(t, other, "k", laptop)
-	require.Equal(t, http.StatusConflict, a.Status, a.Body)
-	require.Contains(t, a.Body, "/problems/request-in-flight")
-	require.NoError(t, held.Commit())
+	got := placeWithKey(t, other, "k", laptop)
+	require.Equal(t, http.StatusConflict, got.Status, got.Body)
+	require.Contains(t, got.Body, "/problems/request-in-flight")
+	require.NoError(t, tx.Commit())
 	require.NoError(t, g.Wait())
 	require.Equal(t, http.StatusCreated, first.Status, first.Body)
-	requireReplay(t, first, f.keyed(t, other, "k", laptop))
+	requireReplay(t, first, placeWithKey(t, other, "k", laptop))
 }
 
-// Clicks of many impatient clients at two replicas: one order a key.
-func TestManyClicksAreOneOrder(t *testing.T) {
+// Clients send concurrent requests with the same keys to two replicas. One order is placed per
+// key.
+func TestConcurrentRetriesPlaceOneOrderPerKey(t *testing.T) {
 	t.Parallel()
 	f := start(t)
-	other := f.another(t).Ready(t)
+	other := f.startReplica(t).Ready(t)
 	const n = 20
-	var answers [n * 5]servicetest.Answer
+	var responses [n * 5]servicetest.Answer
 	var g errgroup.Group
-	for i := range answers {
+	for i := range responses {
 		g.Go(func() (err error) {
 			s := []*servicetest.Service{f.Service, other}[i%2]
-			answers[i], err = s.Do(t.Context(), http.MethodPost, "/orders/", laptop, "Idempotency-Key", fmt.Sprint("k-", i%n))
+			responses[i], err = s.Do(t.Context(), http.MethodPost, "/orders/", laptop, "Idempotency-Key", fmt.Sprint("k-", i%n))
 			return err
 		})
 	}
 	require.NoError(t, g.Wait())
 	ids := map[int]string{}
-	for i, a := range answers {
-		if a.Status != http.StatusCreated {
-			require.Equal(t, http.StatusConflict, a.Status, a.Body)
+	for i, got := range responses {
+		if got.Status != http.StatusCreated {
+			require.Equal(t, http.StatusConflict, got.Status, got.Body)
 			continue
 		}
-		o := decoded(t, a)
+		o := decodeOrder(t, got)
 		if first, ok := ids[i%n]; ok {
 			require.Equal(t, first, o.ID, "two orders for one key")
 		}
@@ -140,11 +144,11 @@ func TestManyClicksAreOneOrder(t *testing.T) {
 	require.Equal(t, n, f.rows(t, "orders"))
 }
 
-// Orders, events and keys of a batch are of one transaction.
-func TestBatchWithKeysIsOneCommit(t *testing.T) {
+// The orders, events and keys of a batch are written in one transaction.
+func TestBatchIsOneTransaction(t *testing.T) {
 	t.Parallel()
 	f := start(t)
-	f.Stop() // so that the relay leaves the outbox alone
+	f.Stop() // the relay would delete rows from the outbox
 	var requests []idempotency.Request[order.Draft]
 	for i := range 40 {
 		draft := order.Draft{UserID: 1, Item: "Laptop", Price: 1999}

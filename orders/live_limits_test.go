@@ -17,8 +17,8 @@ import (
 	"gozon/shared/test/servicetest"
 )
 
-// flood places n orders of the user with the longest items there are.
-func (f *fixture) flood(t *testing.T, user int64, n int) {
+// placeMany places n orders of the user. Their items have the maximum length.
+func (f *fixture) placeMany(t *testing.T, user int64, n int) {
 	t.Helper()
 	orders := order.NewService(f.store())
 	draft := order.Draft{UserID: user, Item: strings.Repeat("𝔤", order.MaxItem), Price: money.Amount(100)}
@@ -33,8 +33,8 @@ func (f *fixture) flood(t *testing.T, user int64, n int) {
 	}
 }
 
-// A client that does not read is cut off; its neighbour at the same user misses nothing.
-func TestSlowClientIsCutOff(t *testing.T) {
+// A client that does not read is disconnected. Another client of the same user misses nothing.
+func TestSlowClientIsDisconnected(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(f.URL, "http://")) //nolint:noctx // the test closes it
@@ -43,32 +43,32 @@ func TestSlowClientIsCutOff(t *testing.T) {
 	require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4096))
 	_, err = fmt.Fprintf(conn, "GET /orders/events?user_id=1 HTTP/1.1\r\nHost: orders\r\n\r\n")
 	require.NoError(t, err)
-	neighbour := follow(t, f.Service, 1, "")
-	snapshot(t, neighbour)
+	other := follow(t, f.Service, 1, "")
+	readSnapshot(t, other)
 	streams := func() float64 { return f.Metric(t, "order_streams") }
 	servicetest.Eventually(t, func() bool { return streams() == 2 })
-	seen := 0
-	for range 8 { // more than all buffers of a connection hold
-		f.flood(t, 1, 1024)
+	received := 0
+	for range 8 { // more than the buffers of a connection hold
+		f.placeMany(t, 1, 1024)
 		for range 1024 {
-			change(t, neighbour)
-			seen++
+			readChange(t, other)
+			received++
 		}
 	}
 	servicetest.Eventually(t, func() bool { return streams() == 1 })
-	require.Equal(t, 8*1024, seen)
+	require.Equal(t, 8*1024, received)
 	last := f.place(t, 1, "1")
-	until(t, neighbour, last.ID, 1)
+	readUntil(t, other, last.ID, 1)
 }
 
 func TestClientThatMissedTooMuchGetsASnapshot(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	s := follow(t, f.Service, 1, "")
-	_, last := snapshot(t, s)
+	_, last := readSnapshot(t, s)
 	s.Close()
-	f.flood(t, 1, 501)
-	orders, _ := snapshot(t, follow(t, f.Service, 1, last))
+	f.placeMany(t, 1, 501)
+	orders, _ := readSnapshot(t, follow(t, f.Service, 1, last))
 	require.Len(t, orders, 20)
 }
 
@@ -77,12 +77,12 @@ func TestStreamsAreBounded(t *testing.T) {
 	f := startOn(t, databasetest.New(t), brokertest.New(t), "MAX_STREAMS", "2")
 	f.Ready(t)
 	first := follow(t, f.Service, 1, "")
-	snapshot(t, first)
-	snapshot(t, follow(t, f.Service, 2, ""))
-	a := f.Send(t, http.MethodGet, "/orders/events?user_id=1", "")
-	require.Equal(t, http.StatusServiceUnavailable, a.Status)
-	require.Contains(t, a.Body, "/problems/unavailable")
+	readSnapshot(t, first)
+	readSnapshot(t, follow(t, f.Service, 2, ""))
+	got := f.Send(t, http.MethodGet, "/orders/events?user_id=1", "")
+	require.Equal(t, http.StatusServiceUnavailable, got.Status)
+	require.Contains(t, got.Body, "/problems/unavailable")
 	first.Close()
 	servicetest.Eventually(t, func() bool { return f.Metric(t, "order_streams") == 1 })
-	snapshot(t, follow(t, f.Service, 1, ""))
+	readSnapshot(t, follow(t, f.Service, 1, ""))
 }

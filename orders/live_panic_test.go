@@ -19,45 +19,46 @@ import (
 	"gozon/shared/test/servicetest"
 )
 
-// explosive is a listener whose connections panic when they send an order of the item
-// "explode", and when they read "!".
-type explosive struct{ net.Listener }
+// panickingListener accepts connections that panic when they write an order with the item
+// "panic" and when they read "!".
+type panickingListener struct{ net.Listener }
 
-func (l explosive) Accept() (net.Conn, error) {
+func (l panickingListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
-	return explosiveConn{conn}, err
+	return panickingConn{conn}, err
 }
 
-type explosiveConn struct{ net.Conn }
+type panickingConn struct{ net.Conn }
 
-func (c explosiveConn) Write(b []byte) (int, error) {
-	if bytes.Contains(b, []byte("event: order")) && bytes.Contains(b, []byte("explode")) {
-		panic("the write exploded")
+func (c panickingConn) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte("event: order")) && bytes.Contains(b, []byte("panic")) {
+		panic("the write panicked")
 	}
 	return c.Conn.Write(b)
 }
 
-func (c explosiveConn) Read(b []byte) (int, error) {
+func (c panickingConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n == 1 && b[0] == '!' {
-		panic("the read exploded")
+		panic("the read panicked")
 	}
 	return n, err
 }
 
-// lines is a log that is read while it is written.
-type lines struct {
+// logBuffer can be read while a logger writes to it.
+type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.Write(p)
 }
 
-func (l *lines) with(text string) (found []string) {
+// linesWith returns the lines that contain text.
+func (l *logBuffer) linesWith(text string) (found []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for line := range strings.Lines(l.buf.String()) {
@@ -68,10 +69,10 @@ func (l *lines) with(text string) (found []string) {
 	return found
 }
 
-// A panic on a goroutine of a stream ends that stream alone, and is logged once.
-func TestPanicInAStreamEndsItAlone(t *testing.T) {
+// A panic on a goroutine of a stream ends only that stream and is logged once.
+func TestPanicEndsOnlyItsStream(t *testing.T) {
 	t.Parallel()
-	var log lines
+	var log logBuffer
 	cfg := &config{}
 	p := program(cfg)
 	serve := p.Serve
@@ -79,7 +80,7 @@ func TestPanicInAStreamEndsItAlone(t *testing.T) {
 		listen := cfg.Service.ListenFunc
 		cfg.Service.ListenFunc = func(ctx context.Context, addr string) (net.Listener, error) {
 			l, err := listen(ctx, addr)
-			return explosive{l}, err
+			return panickingListener{l}, err
 		}
 		return serve(ctx, service.NewLogger(&log, slog.LevelInfo, "orders"))
 	}
@@ -87,12 +88,12 @@ func TestPanicInAStreamEndsItAlone(t *testing.T) {
 	f := &fixture{database: database, Service: servicetest.Start(t, p, database.URL("orders"), brokertest.New(t).URL())}
 	f.Ready(t)
 
-	neighbour := follow(t, f.Service, 2, "")
-	snapshot(t, neighbour)
+	other := follow(t, f.Service, 2, "")
+	readSnapshot(t, other)
 	writes := follow(t, f.Service, 1, "")
-	snapshot(t, writes)
-	a := f.Send(t, http.MethodPost, "/orders/", `{"user_id":1,"item":"explode","price":1}`)
-	require.Equal(t, http.StatusCreated, a.Status, a.Body)
+	readSnapshot(t, writes)
+	response := f.Send(t, http.MethodPost, "/orders/", `{"user_id":1,"item":"panic","price":1}`)
+	require.Equal(t, http.StatusCreated, response.Status, response.Body)
 	writes.Ended(t)
 
 	reads, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(f.URL, "http://"))
@@ -106,11 +107,11 @@ func TestPanicInAStreamEndsItAlone(t *testing.T) {
 	servicetest.Eventually(t, func() bool { return f.Metric(t, "order_streams") == 1 })
 
 	o := f.place(t, 2, "1")
-	until(t, neighbour, o.ID, 1)
-	for _, cause := range []string{"the write exploded", "the read exploded"} {
-		logged := log.with(cause)
+	readUntil(t, other, o.ID, 1)
+	for _, cause := range []string{"the write panicked", "the read panicked"} {
+		logged := log.linesWith(cause)
 		require.Len(t, logged, 1)
 		require.Contains(t, logged[0], `"request_id"`)
-		require.Contains(t, logged[0], "explosiveConn", "its stack")
+		require.Contains(t, logged[0], "panickingConn", "the log contains the stack")
 	}
 }

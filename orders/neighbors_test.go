@@ -13,72 +13,72 @@ import (
 	"gozon/shared/test/servicetest"
 )
 
-// While somebody holds the row of one order, only what needs that order waits.
-func TestLockedOrderHoldsUpItselfAlone(t *testing.T) {
+// Another transaction holds the lock of one order. Only work for that order waits.
+func TestLockedOrderDoesNotDelayOthers(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	locked, other := f.place(t, 1, "1"), f.place(t, 1, "1")
 	release := f.database.Hold(t, "SELECT FROM orders.orders WHERE id = $1 FOR UPDATE", locked.ID)
-	for _, o := range []placed{locked, other} {
+	for _, o := range []orderJSON{locked, other} {
 		f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100})
 	}
-	f.becomes(t, other.ID, "PAID")
-	refused := make(chan servicetest.Answer, 1)
+	f.waitForStatus(t, other.ID, "PAID")
+	rejected := make(chan servicetest.Answer, 1)
 	go func() {
 		got, err := f.Do(t.Context(), http.MethodPost, "/orders/"+locked.ID+"/cancel", "")
 		if err != nil {
 			got.Body = err.Error()
 		}
-		refused <- got
+		rejected <- got
 	}()
 	for range 10 {
 		o := f.place(t, 1, "1")
 		require.Equal(t, http.StatusAccepted, f.Send(t, http.MethodPost, "/orders/"+o.ID+"/cancel", "").Status)
 	}
-	got := <-refused
+	got := <-rejected
 	require.Equal(t, http.StatusServiceUnavailable, got.Status, got.Body)
 	require.Contains(t, got.Body, "nothing was done")
 	require.Equal(t, "NEW", f.order(t, locked.ID).Status)
 	release()
-	require.Equal(t, 2, f.becomes(t, locked.ID, "PAID").Version, "what was refused was not done later")
+	require.Equal(t, 2, f.waitForStatus(t, locked.ID, "PAID").Version, "the rejected cancellation was not made later")
 }
 
-// A key whose row somebody else is writing holds up its own request alone.
-func TestUncommittedKeyHoldsUpItsRequestAlone(t *testing.T) {
+// An uncommitted transaction stores the key of a request. Only that request waits for it.
+func TestUncommittedKeyDoesNotDelayOtherRequests(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.database.Hold(t, `INSERT INTO orders.idempotency_keys (user_id, operation, key, fingerprint, result) VALUES (1, 'place', 'held', '', '{}')`)
-	refused := make(chan servicetest.Answer, 1)
+	rejected := make(chan servicetest.Answer, 1)
 	go func() {
 		got, err := f.Do(t.Context(), http.MethodPost, "/orders/", `{"user_id":1,"item":"x","price":1}`, "Idempotency-Key", "held")
 		if err != nil {
 			got.Body = err.Error()
 		}
-		refused <- got
+		rejected <- got
 	}()
 	for range 20 {
 		f.place(t, 1, "1")
 	}
-	got := <-refused
+	got := <-rejected
 	require.Equal(t, http.StatusServiceUnavailable, got.Status, got.Body)
 	require.Contains(t, got.Body, "nothing was done")
 	require.Equal(t, 20, f.rows(t, "orders"))
 }
 
-// After a restore of orders from a backup, a charge for an order that is gone must not
-// survive as a log line only.
-func TestResultThatCannotBeTrueIsDeadLettered(t *testing.T) {
+// A restore of the orders database from a backup can lose an order that was charged. The
+// result of its payment must be dead-lettered, not only logged.
+func TestImpossibleResultIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	o, unknown := f.place(t, 1, "1"), id(t).String()
 	succeeded := events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100}
 	f.broker.PublishEvent(t, id(t), succeeded)
-	settled := f.becomes(t, o.ID, "PAID")
+	settled := f.waitForStatus(t, o.ID, "PAID")
 	f.broker.PublishEvent(t, id(t), events.PaymentFailed{OrderID: o.ID, UserID: 1, Amount: 100, Reason: events.ReasonAccountNotFound})
 	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: unknown, UserID: 1, Amount: 100})
-	neighbor := f.place(t, 1, "1")
-	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: neighbor.ID, UserID: 1, Amount: 100})
-	f.becomes(t, neighbor.ID, "PAID")
+	other := f.place(t, 1, "1")
+	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: other.ID, UserID: 1, Amount: 100})
+	f.waitForStatus(t, other.ID, "PAID")
 	for range 2 {
 		dead := f.broker.Get(t, broker.PaymentsQueue+broker.DeadSuffix)
 		e, err := events.Parse(dead.Body)
@@ -98,7 +98,7 @@ func TestChangedTablesFailNoRequest(t *testing.T) {
 	f := start(t)
 	key := 0
 	f.database.ChangeTables(t, postgres.Schema, func() {
-		for range 12 { // more than the pool has connections: each has its own statements
+		for range 12 { // more than connections in the pool, because each caches its statements
 			key++
 			got := f.Send(t, http.MethodPost, "/orders/", `{"user_id":1,"item":"x","price":1}`, "Idempotency-Key", strconv.Itoa(key))
 			require.Equal(t, http.StatusCreated, got.Status, got.Body)
@@ -110,7 +110,7 @@ func TestChangedTablesFailNoRequest(t *testing.T) {
 			stream := servicetest.OpenStream(t, f.URL+"/orders/events?user_id=1", "")
 			stream.Close()
 			f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: path[len("/orders/"):], UserID: 1, Amount: 100})
-			f.becomes(t, path[len("/orders/"):], "PAID")
+			f.waitForStatus(t, path[len("/orders/"):], "PAID")
 			got = f.Send(t, http.MethodPost, path+"/cancel", "")
 			require.Equal(t, http.StatusAccepted, got.Status, got.Body)
 		}

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestBadRequestLeavesNoRow(t *testing.T) {
+func TestInvalidRequestChangesNothing(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	long := strings.Repeat("ж", 200)

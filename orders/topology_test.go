@@ -15,21 +15,21 @@ func TestUnroutableMessageIsNotLost(t *testing.T) {
 	f := start(t)
 	require.NoError(t, f.broker.Channel(t).QueueUnbind(broker.OrdersQueue, "order.#", broker.Exchange, nil))
 	o := f.place(t, 1, "1")
-	e, err := events.Parse(f.broker.Get(t, broker.OrdersQueue).Body) // bound and routed again
+	e, err := events.Parse(f.broker.Get(t, broker.OrdersQueue).Body) // the service binds the queue and routes the message again
 	require.NoError(t, err)
 	require.Equal(t, o.ID, e.Subject)
 }
 
-// The queue of the results is replaced by one that nobody can work with, under two
-// replicas. Both say so, the results are kept meanwhile, and once that queue is deleted
-// both recover and the orders settle.
+// The results queue is replaced by an incompatible one while two replicas run. Both report
+// degraded, and the results are kept. Once the incompatible queue is deleted, both recover and
+// the orders settle.
 func TestDeletedQueueUnderTwoReplicas(t *testing.T) {
 	t.Parallel()
 	f := start(t)
-	two := f.another(t).Ready(t)
+	other := f.startReplica(t).Ready(t)
 	restore := f.broker.Usurp(t, broker.PaymentsQueue)
 	f.Degraded(t)
-	two.Degraded(t)
+	other.Degraded(t)
 	const n = 20
 	var placed []string
 	for range n {
@@ -40,10 +40,10 @@ func TestDeletedQueueUnderTwoReplicas(t *testing.T) {
 	require.Equal(t, n, f.broker.Depth(t, broker.Unrouted))
 	restore()
 	for _, orderID := range placed {
-		f.becomes(t, orderID, "PAID")
+		f.waitForStatus(t, orderID, "PAID")
 	}
 	f.Ready(t)
-	two.Ready(t)
+	other.Ready(t)
 	require.Equal(t, 2, f.broker.Consumers(t, broker.PaymentsQueue))
 	servicetest.Eventually(t, func() bool { return f.broker.Depth(t, broker.Unrouted) == 0 })
 }

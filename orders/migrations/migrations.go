@@ -1,9 +1,9 @@
-// Package migrations holds the SQL that makes and changes the service's tables.
+// Package migrations contains the SQL that creates and changes the service's tables.
 package migrations
 
 import "embed"
 
-// FS has the migrations in the order of their file names.
+// FS contains the migrations, ordered by file name.
 //
 //go:embed *.sql
 var FS embed.FS

@@ -29,12 +29,11 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
 
-// source passes on what it is given, starts to listen again when it is asked to, and
-// panics when it is asked to.
+// source is a live.Source that a test controls through its channels.
 type source struct {
-	listen  chan struct{}
-	receive chan []live.Changed
-	explode chan struct{}
+	listen  chan struct{}       // call listening
+	receive chan []live.Changed // deliver the changes
+	fail    chan struct{}       // panic
 }
 
 func (s source) Run(ctx context.Context, listening func(), _ func(error), deliver func([]live.Changed)) {
@@ -44,25 +43,25 @@ func (s source) Run(ctx context.Context, listening func(), _ func(error), delive
 			listening()
 		case c := <-s.receive:
 			deliver(c)
-		case <-s.explode:
-			panic("the source exploded")
+		case <-s.fail:
+			panic("the source panicked")
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// store is the real one, and counts the orders that it is asked for after a snapshot.
+// store is a postgres.Store that counts the orders which ChangedSince returns.
 type store struct {
 	*postgres.Store
-	read    atomic.Int64
-	explode atomic.Bool // at the next read of orders
+	reads       atomic.Int64
+	panicOnRead atomic.Bool // the next call of Revisions panics
 }
 
 func (s *store) ChangedSince(ctx context.Context, since live.Snapshot, limit int, users ...int64) iter.Seq2[live.Revision, error] {
 	return func(yield func(live.Revision, error) bool) {
 		for o, err := range s.Store.ChangedSince(ctx, since, limit, users...) {
-			s.read.Add(1)
+			s.reads.Add(1)
 			if !yield(o, err) {
 				return
 			}
@@ -71,8 +70,8 @@ func (s *store) ChangedSince(ctx context.Context, since live.Snapshot, limit int
 }
 
 func (s *store) Revisions(ctx context.Context, ids ...uuid.UUID) ([]live.Revision, error) {
-	if s.explode.CompareAndSwap(true, false) {
-		panic("the store exploded")
+	if s.panicOnRead.CompareAndSwap(true, false) {
+		panic("the store panicked")
 	}
 	return s.Store.Revisions(ctx, ids...)
 }
@@ -82,7 +81,7 @@ type fixture struct {
 	pool   *sql.DB
 	store  *store
 	reg    *prometheus.Registry
-	log    *strings.Builder // to be read once the hub has stopped
+	log    *strings.Builder // read it only after the hub has stopped
 	hub    *live.Hub
 	orders *order.Service
 }
@@ -99,7 +98,7 @@ func start(t *testing.T, limit int) *fixture {
 	return f
 }
 
-// run runs the hub until the test or stop ends it.
+// run starts the hub, which runs until stop is called or the test ends.
 func (f *fixture) run(t *testing.T) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -112,15 +111,16 @@ func (f *fixture) run(t *testing.T) (stop func()) {
 	}
 	t.Cleanup(stop)
 	f.listen <- struct{}{}
-	f.ready(t)
+	f.waitUntilReady(t)
 	return stop
 }
 
-func (f *fixture) ready(t *testing.T) {
+func (f *fixture) waitUntilReady(t *testing.T) {
 	t.Helper()
 	servicetest.Eventually(t, func() bool { return f.hub.Ready(t.Context()) == nil })
 }
 
+// place places n orders of the user and returns their ids.
 func (f *fixture) place(t *testing.T, user int64, n int) map[uuid.UUID]bool {
 	t.Helper()
 	placed, err := f.orders.Place(t.Context(), drafts(n, user))
@@ -148,20 +148,21 @@ func (f *fixture) follow(t *testing.T, user int64) *live.Stream {
 	return s
 }
 
-// expect reads batches until each of ids was delivered exactly once.
-func expect(t *testing.T, s *live.Stream, ids map[uuid.UUID]bool) (batches int, last live.Batch) {
+// requireDelivered reads batches until all of ids are delivered. It fails if an id is delivered
+// twice or is not one of ids.
+func requireDelivered(t *testing.T, s *live.Stream, ids map[uuid.UUID]bool) (batches int, last live.Batch) {
 	t.Helper()
 	for len(ids) > 0 {
 		select {
 		case b, ok := <-s.Batches:
 			require.True(t, ok, "the stream ended")
 			for _, o := range b.Orders {
-				require.True(t, ids[o.ID], "delivered twice, or never placed")
+				require.True(t, ids[o.ID], "delivered twice, or not expected")
 				delete(ids, o.ID)
 			}
 			batches, last = batches+1, b
 		case <-time.After(30 * time.Second):
-			require.Fail(t, "not delivered")
+			require.Fail(t, "orders were not delivered in time")
 		}
 	}
 	return batches, last
@@ -177,9 +178,9 @@ func TestNoStreamBeforeTheFirstWatermark(t *testing.T) {
 	f.follow(t, 1)
 }
 
-// Everything was missed, and far more than a chunk: it is told once, in chunks, and not
-// again by the next reconciliation.
-func TestReconciliationTellsAllThatWasMissedOnce(t *testing.T) {
+// Many more changes than a chunk are missed. One reconciliation delivers them in chunks, and
+// the next one does not redeliver them.
+func TestReconciliationDeliversMissedChangesOnce(t *testing.T) {
 	t.Parallel()
 	f := start(t, 10)
 	f.run(t)
@@ -189,18 +190,18 @@ func TestReconciliationTellsAllThatWasMissedOnce(t *testing.T) {
 		for id := range f.place(t, 1, 300) {
 			ids[id] = true
 		}
-		f.place(t, 2, 300) // nobody's here
+		f.place(t, 2, 300) // has no follower
 	}
 	f.listen <- struct{}{}
-	batches, _ := expect(t, s, ids)
+	batches, _ := requireDelivered(t, s, ids)
 	require.Less(t, batches, 16)
 	f.listen <- struct{}{}
 	last := f.place(t, 1, 1)
 	f.listen <- struct{}{}
-	expect(t, s, last) // nothing else came before it
+	requireDelivered(t, s, last) // and nothing else
 }
 
-func TestWhatWasHeardIsNotToldAgainByTheReconciliation(t *testing.T) {
+func TestReconciliationDoesNotRedeliverReceivedChanges(t *testing.T) {
 	t.Parallel()
 	f := start(t, 10)
 	f.run(t)
@@ -210,26 +211,26 @@ func TestWhatWasHeardIsNotToldAgainByTheReconciliation(t *testing.T) {
 		for id := range ids {
 			f.receive <- []live.Changed{{UserID: 1, OrderID: id}, {UserID: 2, OrderID: id}, {UserID: 1, OrderID: id}}
 		}
-		expect(t, s, ids)
+		requireDelivered(t, s, ids)
 		f.listen <- struct{}{}
 	}
 }
 
-func TestStreamThatDoesNotKeepUpIsCutOff(t *testing.T) {
+func TestSlowStreamIsClosed(t *testing.T) {
 	t.Parallel()
 	f := start(t, 10)
 	f.run(t)
-	slow, quick := f.follow(t, 1), f.follow(t, 1)
+	slow, fast := f.follow(t, 1), f.follow(t, 1)
 	for range 20 {
 		ids := f.place(t, 1, 1)
 		f.listen <- struct{}{}
-		expect(t, quick, ids)
+		requireDelivered(t, fast, ids)
 	}
 	n := 0
-	for range slow.Batches { // it ends
+	for range slow.Batches { // until it is closed
 		n++
 	}
-	require.Equal(t, 16, n, "what it had been given before")
+	require.Equal(t, 16, n, "batches sent before the stream was closed")
 	slow.Close()
 	f.follow(t, 1)
 }
@@ -242,6 +243,6 @@ func TestStreamsAreBounded(t *testing.T) {
 	_, _, err := f.hub.Follow(t.Context(), 1, 0, 20)
 	require.ErrorIs(t, err, live.ErrTooMany)
 	s.Close()
-	s.Close() // once is enough
+	s.Close() // must not count twice
 	f.follow(t, 1)
 }

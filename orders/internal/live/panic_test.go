@@ -9,28 +9,28 @@ import (
 	"gozon/orders/internal/live"
 )
 
-// A change that panics while it is read, and a source that panics: both are logged with
-// their stack, and what was missed is delivered afterwards.
-func TestPanicIsRetried(t *testing.T) {
+// A panic while a change is read and a panic of the source are each logged with their stack.
+// The missed changes are then delivered.
+func TestHubResumesAfterPanics(t *testing.T) {
 	t.Parallel()
 	f := start(t, 10)
 	stop := f.run(t)
 	s := f.follow(t, 1)
 
-	f.store.explode.Store(true)
+	f.store.panicOnRead.Store(true)
 	ids := f.place(t, 1, 1)
-	f.receive <- []live.Changed{{UserID: 1, OrderID: one(t, ids)}}
-	expect(t, s, ids)
+	f.receive <- []live.Changed{{UserID: 1, OrderID: onlyID(t, ids)}}
+	requireDelivered(t, s, ids)
 
-	f.explode <- struct{}{}
-	f.listen <- struct{}{} // it runs again
-	f.ready(t)
+	f.fail <- struct{}{}
+	f.listen <- struct{}{} // the source was restarted
+	f.waitUntilReady(t)
 	ids = f.place(t, 1, 1)
-	f.receive <- []live.Changed{{UserID: 1, OrderID: one(t, ids)}}
-	expect(t, s, ids)
+	f.receive <- []live.Changed{{UserID: 1, OrderID: onlyID(t, ids)}}
+	requireDelivered(t, s, ids)
 
 	stop()
-	for _, cause := range []string{"the store exploded", "the source exploded"} {
+	for _, cause := range []string{"the store panicked", "the source panicked"} {
 		require.Equal(t, 1, strings.Count(f.log.String(), cause))
 	}
 	require.Equal(t, 2, strings.Count(f.log.String(), "runtime/debug.Stack"))

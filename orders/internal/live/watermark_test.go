@@ -11,8 +11,8 @@ import (
 	"gozon/shared/test/servicetest"
 )
 
-// remembered is how many delivered changes the hub remembers.
-func (f *fixture) remembered(t *testing.T) int {
+// rememberedChanges returns the number of delivered changes that the hub remembers.
+func (f *fixture) rememberedChanges(t *testing.T) int {
 	t.Helper()
 	families, err := f.reg.Gather()
 	require.NoError(t, err)
@@ -21,16 +21,17 @@ func (f *fixture) remembered(t *testing.T) int {
 			return int(family.GetMetric()[0].GetGauge().GetValue())
 		}
 	}
-	require.Fail(t, "no such metric")
+	require.Fail(t, "the metric is missing")
 	return 0
 }
 
-// change begins a transaction that has cancelled the order, without a notification.
-func (f *fixture) change(t *testing.T, id uuid.UUID) *sql.Tx {
+// beginChange returns an open transaction that has started the cancellation of an order. It
+// sends no notification.
+func (f *fixture) beginChange(t *testing.T, id uuid.UUID) *sql.Tx {
 	t.Helper()
 	tx, err := f.pool.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = tx.Rollback() }) // after a commit this does nothing
+	t.Cleanup(func() { _ = tx.Rollback() }) // a no-op after a commit
 	_, err = tx.ExecContext(t.Context(), "SET LOCAL idle_in_transaction_session_timeout = 0")
 	require.NoError(t, err)
 	_, err = tx.ExecContext(t.Context(), `UPDATE orders.orders SET status = 'CANCELLING', version = version + 1,
@@ -39,8 +40,8 @@ func (f *fixture) change(t *testing.T, id uuid.UUID) *sql.Tx {
 	return tx
 }
 
-// one is the only one of ids.
-func one(t *testing.T, ids map[uuid.UUID]bool) uuid.UUID {
+// onlyID returns the only id of a set.
+func onlyID(t *testing.T, ids map[uuid.UUID]bool) uuid.UUID {
 	t.Helper()
 	require.Len(t, ids, 1)
 	for id := range ids {
@@ -49,24 +50,24 @@ func one(t *testing.T, ids map[uuid.UUID]bool) uuid.UUID {
 	return uuid.Nil
 }
 
-// A transaction stays open while thousands of orders change: what the hub remembers, and
-// what its reconciliations read, is what is new, and not all that changed since the
-// transaction began. Nothing is missed, the change of that transaction included, neither
-// by a stream nor by one that resumes.
+// A transaction stays open while thousands of orders change. The hub remembers and reads only
+// new changes, not all changes since the transaction started. Neither an open stream nor one
+// that resumes misses a change. The change of the open transaction is delivered after its
+// commit.
 func TestOpenTransactionCostsNeitherMemoryNorReads(t *testing.T) {
 	t.Parallel()
 	const rounds, each = 12, 250
 	f := start(t, 10)
 	f.run(t)
-	late := one(t, f.place(t, 1, 1))
-	_, started, err := f.hub.Follow(t.Context(), 2, 0, 20)
+	late := onlyID(t, f.place(t, 1, 1))
+	_, first, err := f.hub.Follow(t.Context(), 2, 0, 20)
 	require.NoError(t, err)
 	s := f.follow(t, 1)
 	f.listen <- struct{}{}
-	tx := f.change(t, late)
+	tx := f.beginChange(t, late)
 
-	resumes := map[uuid.UUID]bool{} // of user 2
-	f.store.read.Store(0)
+	missed := map[uuid.UUID]bool{} // orders of user 2, who is not connected
+	f.store.reads.Store(0)
 	for range rounds {
 		ids := f.place(t, 1, each)
 		var changed []live.Changed
@@ -74,50 +75,50 @@ func TestOpenTransactionCostsNeitherMemoryNorReads(t *testing.T) {
 			changed = append(changed, live.Changed{UserID: 1, OrderID: id})
 		}
 		f.receive <- changed
-		expect(t, s, ids)
-		resumes[one(t, f.place(t, 2, 1))] = true
+		requireDelivered(t, s, ids)
+		missed[onlyID(t, f.place(t, 2, 1))] = true
 		f.listen <- struct{}{}
-		servicetest.Eventually(t, func() bool { return f.remembered(t) < each })
+		servicetest.Eventually(t, func() bool { return f.rememberedChanges(t) < each })
 	}
-	require.Less(t, f.store.read.Load(), int64(3*rounds*each), "read about once each")
+	require.Less(t, f.store.reads.Load(), int64(3*rounds*each), "each order is read about once")
 
 	require.NoError(t, tx.Commit())
 	f.listen <- struct{}{}
-	expect(t, s, map[uuid.UUID]bool{late: true})
+	requireDelivered(t, s, map[uuid.UUID]bool{late: true})
 
-	second, resumed, err := f.hub.Follow(t.Context(), 2, started.Watermark, 20)
+	resumed, start, err := f.hub.Follow(t.Context(), 2, first.Watermark, 20)
 	require.NoError(t, err)
-	defer second.Close()
-	require.True(t, resumed.Resumed)
-	for _, o := range resumed.Missed {
-		delete(resumes, o.ID)
+	defer resumed.Close()
+	require.True(t, start.Resumed)
+	for _, o := range start.Missed {
+		delete(missed, o.ID)
 	}
-	require.Empty(t, resumes, "missed")
+	require.Empty(t, missed, "the resumed stream missed orders")
 }
 
-// What a stream is given carries a watermark below which it was given everything: also
-// while a transaction holds the watermark, a client that resumes by it misses nothing.
-func TestWatermarkOfAStreamLiesBelowTheOpenTransaction(t *testing.T) {
+// The watermark of a batch stays below an open transaction. A client that resumes with it
+// after the commit receives the change of that transaction.
+func TestStreamWatermarkStaysBelowAnOpenTransaction(t *testing.T) {
 	t.Parallel()
 	f := start(t, 10)
 	f.run(t)
-	late := one(t, f.place(t, 1, 1))
-	tx := f.change(t, late)
+	late := onlyID(t, f.place(t, 1, 1))
+	tx := f.beginChange(t, late)
 	s := f.follow(t, 1)
 	var last live.Batch
 	for range 3 {
 		ids := f.place(t, 1, 1)
 		f.listen <- struct{}{}
-		_, last = expect(t, s, ids)
+		_, last = requireDelivered(t, s, ids)
 	}
 	s.Close()
 	require.NoError(t, tx.Commit())
-	resumed, begin, err := f.hub.Follow(t.Context(), 1, last.Watermark, 20)
+	resumed, start, err := f.hub.Follow(t.Context(), 1, last.Watermark, 20)
 	require.NoError(t, err)
 	defer resumed.Close()
-	require.True(t, begin.Resumed)
+	require.True(t, start.Resumed)
 	var versions []int64
-	for _, o := range begin.Missed {
+	for _, o := range start.Missed {
 		if o.ID == late {
 			versions = append(versions, o.Version)
 		}
@@ -125,9 +126,9 @@ func TestWatermarkOfAStreamLiesBelowTheOpenTransaction(t *testing.T) {
 	require.Equal(t, []int64{2}, versions)
 }
 
-// A reconciliation with thousands of orders of many users does not cut off a stream that
-// gets a few of them while it is slow: they come together, and not one by one in between.
-func TestReconciliationOfManyDoesNotCutOffASlowStream(t *testing.T) {
+// A reconciliation of thousands of orders of several users sends each stream its orders in few
+// batches, so a slow stream is not closed.
+func TestLargeReconciliationDoesNotCloseASlowStream(t *testing.T) {
 	t.Parallel()
 	const users, rounds = 4, 20
 	f := start(t, 10)
@@ -141,7 +142,7 @@ func TestReconciliationOfManyDoesNotCutOffASlowStream(t *testing.T) {
 		placed[user] = map[uuid.UUID]bool{}
 	}
 	for range rounds {
-		for user := range placed { // one order of the first user, hundreds of the others
+		for user := range placed { // each round: 1 order of the first user, 76 or 80 of each other user
 			for id := range f.place(t, int64(1+user), min(1+user*75, 80)) {
 				placed[user][id] = true
 			}
@@ -149,7 +150,7 @@ func TestReconciliationOfManyDoesNotCutOffASlowStream(t *testing.T) {
 	}
 	f.listen <- struct{}{}
 	for user, s := range streams {
-		batches, _ := expect(t, s, placed[user])
+		batches, _ := requireDelivered(t, s, placed[user])
 		require.LessOrEqual(t, batches, 7)
 	}
 }

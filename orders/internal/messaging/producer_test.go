@@ -12,7 +12,7 @@ import (
 	"gozon/shared/test/eventstest"
 )
 
-func TestOrderEventsAreTheirGoldens(t *testing.T) {
+func TestOrderEventsMatchTheGoldenEvents(t *testing.T) {
 	t.Parallel()
 	o := order.Order{ID: uuid.MustParse("01980f5e-7b1c-7000-8000-000000000001"), UserID: 1, Price: 100000}
 	for _, event := range []events.Event{o.Created(), o.CancelRequested()} {

@@ -1,7 +1,6 @@
 package order
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -13,19 +12,20 @@ import (
 
 var at = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
+// after returns a time in seconds after at.
 func after(seconds int) time.Time { return at.Add(time.Duration(seconds) * time.Second) }
 
-// The decisions of payments, with their times.
+// The decisions of payments about an order that was placed at at.
 var (
 	succeeded = PaymentDecision{Status: PaymentSucceeded, Saga: Saga{PublishedAt: after(1), ChargedAt: after(2)}}
 	failed    = PaymentDecision{Status: PaymentFailed, Reason: "insufficient_funds", Saga: Saga{PublishedAt: after(1), RefusedAt: after(2)}}
 	voided    = PaymentDecision{Status: PaymentVoided}
-	// The order had been refused before it was voided.
+	// The payment was refused before it was voided.
 	voidedRefused = PaymentDecision{Status: PaymentVoided, Saga: Saga{PublishedAt: after(1), RefusedAt: after(2)}}
 	refunded      = PaymentDecision{Status: PaymentRefunded, Saga: Saga{PublishedAt: after(1), ChargedAt: after(2), RefundedAt: after(5)}}
 )
 
-// orderIn returns an order in a state, reached through the transitions that lead to it.
+// orderIn returns an order in a state, which it reaches by the transitions of the domain.
 func orderIn(t *testing.T, state string) Order {
 	t.Helper()
 	o := Draft{UserID: 1, Item: "x", Price: 1}.Place(uuid.New(), at)
@@ -64,18 +64,21 @@ func orderIn(t *testing.T, state string) Order {
 	return o
 }
 
-// Every state and every decision.
+// Every decision in every state.
 func TestSettle(t *testing.T) {
 	t.Parallel()
-	const same = "" // unchanged
+	const unchanged = ""
 	type want struct {
 		effect Effect
 		status Status
 	}
 	applied := func(s Status) want { return want{EffectApplied, s} }
 	noted := want{EffectNoted, StatusCancelling}
-	dup, contra := want{EffectDuplicate, same}, want{EffectContradictory, same}
-	decisions := []PaymentDecision{succeeded, failed, voided, voidedRefused, refunded}
+	dup, contra := want{EffectDuplicate, unchanged}, want{EffectContradictory, unchanged}
+	decisions := []struct {
+		name string
+		PaymentDecision
+	}{{"succeeded", succeeded}, {"failed", failed}, {"voided", voided}, {"voided after a refusal", voidedRefused}, {"refunded", refunded}}
 	for state, wants := range map[string][5]want{
 		//                      succeeded                failed                       voided                       voided after refusal       refunded
 		"new":                  {applied(StatusPaid), applied(StatusCancelled), contra, contra, contra},
@@ -89,13 +92,13 @@ func TestSettle(t *testing.T) {
 		"refunded":             {dup, contra, contra, contra, dup},
 	} {
 		for i, w := range wants {
-			t.Run(fmt.Sprintf("%s, %s %d", state, decisions[i].Status, i), func(t *testing.T) {
+			t.Run(state+" then "+decisions[i].name, func(t *testing.T) {
 				t.Parallel()
 				o := orderIn(t, state)
 				before := o
-				require.Equal(t, w.effect, o.Settle(decisions[i], after(9)))
-				if w.status == same {
-					require.Equal(t, before, o, "the order changed")
+				require.Equal(t, w.effect, o.Settle(decisions[i].PaymentDecision, after(9)))
+				if w.status == unchanged {
+					require.Equal(t, before, o, "the order must not change")
 					return
 				}
 				require.Equal(t, w.status, o.Status)
@@ -162,7 +165,7 @@ func TestTimeline(t *testing.T) {
 		}
 		require.Equal(t, want, steps, state)
 	}
-	// The charge won the race although it happened after the cancellation was requested.
+	// The charge was made after the cancellation was requested and before payments received it.
 	o := Draft{UserID: 1, Item: "x", Price: 1}.Place(uuid.New(), at)
 	_, err := o.Cancel(after(1))
 	require.NoError(t, err)
@@ -185,8 +188,8 @@ func TestSameMessageTwiceInOneBatchCountsOnce(t *testing.T) {
 	require.EqualValues(t, 2, changed[0].Version)
 }
 
-// Neither may be acknowledged silently: money may have moved without an order.
-func TestContradictoryDecisionIsAnError(t *testing.T) {
+// Neither decision may be acknowledged silently: money may have moved without an order.
+func TestImpossibleDecisionIsAnError(t *testing.T) {
 	t.Parallel()
 	paid, refused := orderIn(t, "new"), failed
 	unknown := succeeded
@@ -215,15 +218,15 @@ func TestOrderThatChangesTwiceInOneBatchIsWrittenOnce(t *testing.T) {
 	require.EqualValues(t, 4, changed[0].Version)
 }
 
-func TestCancellationsOfOneBatch(t *testing.T) {
+func TestBatchOfCancellations(t *testing.T) {
 	t.Parallel()
-	fresh, refused, nobody := orderIn(t, "new"), orderIn(t, "refused"), uuid.New()
-	results, changed, requested := cancel([]uuid.UUID{fresh.ID, nobody, refused.ID, fresh.ID},
+	fresh, refused, unknown := orderIn(t, "new"), orderIn(t, "refused"), uuid.New()
+	results, changed, requested := cancel([]uuid.UUID{fresh.ID, unknown, refused.ID, fresh.ID},
 		map[uuid.UUID]*Order{fresh.ID: &fresh, refused.ID: &refused}, after(9))
 	require.Equal(t, StatusCancelling, results[0].Value.Status)
 	require.ErrorIs(t, results[1].Err, ErrNotFound)
 	require.ErrorIs(t, results[2].Err, ErrNotCancellable)
-	require.Equal(t, results[0], results[3], "the second request got another response")
+	require.Equal(t, results[0], results[3], "a second request for the order gets the same response")
 	require.Len(t, changed, 1)
 	require.Equal(t, []events.Event{fresh.CancelRequested()}, requested)
 }

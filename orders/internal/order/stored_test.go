@@ -10,8 +10,8 @@ import (
 	"gozon/shared/delivery/idempotency"
 )
 
-// A stored response is read for a day by this and by neighboring versions of the service.
-func TestStoredOrderMatchesItsGolden(t *testing.T) {
+// Stored responses are kept for a day, so another version of the service reads them.
+func TestStoredOrderKeepsItsFormat(t *testing.T) {
 	t.Parallel()
 	const golden = `{"ID":"01980f5e-7b1c-7000-8000-000000000001","UserID":1,"Item":"x","Price":0.01,"Status":"CANCELLED",` +
 		`"CancelReason":"cancelled_by_user","Version":3,"CreatedAt":"2026-01-02T03:04:05Z","UpdatedAt":"2026-01-02T03:04:11Z",` +
@@ -22,14 +22,14 @@ func TestStoredOrderMatchesItsGolden(t *testing.T) {
 	stored, err := encodeOrder(o)
 	require.NoError(t, err)
 	require.JSONEq(t, golden, string(stored))
-	for _, stored := range []string{golden, golden[:len(golden)-1] + `,"ChangedIn":7}`} { // as earlier versions wrote it
+	for _, stored := range []string{golden, golden[:len(golden)-1] + `,"ChangedIn":7}`} { // earlier versions also wrote ChangedIn
 		decoded, err := decodeOrder([]byte(stored))
 		require.NoError(t, err)
 		require.Equal(t, o, decoded)
 	}
 }
 
-// A retry must match the first request although a deployment happened in between.
+// A retry must match the first request even if the service was deployed in between.
 func TestFingerprintsAreStable(t *testing.T) {
 	t.Parallel()
 	for want, body := range map[string]any{
