@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"gozon/shared/delivery/database"
 )
 
 // InboxRetention is how long a message id is remembered. A message that is redelivered
@@ -33,21 +35,12 @@ func (t *Tx) Claim(ctx context.Context, ids ...uuid.UUID) (map[uuid.UUID]bool, e
 	// Every claim locks ids in the same order, so that two of them never deadlock.
 	sorted := slices.Clone(ids)
 	slices.SortFunc(sorted, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
-	rows, err := t.QueryContext(ctx, t.store.inbox.claim, slices.Compact(sorted))
-	if err != nil {
-		return nil, fmt.Errorf("inbox claim: %w", err)
-	}
-	defer rows.Close()
 	fresh := make(map[uuid.UUID]bool, len(ids))
-	for rows.Next() {
-		var id uuid.UUID
-		if err := rows.Scan(&id); err != nil {
+	for id, err := range database.Query(ctx, t, database.Column[uuid.UUID], t.store.inbox.claim, slices.Compact(sorted)) {
+		if err != nil {
 			return nil, fmt.Errorf("inbox claim: %w", err)
 		}
 		fresh[id] = true
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("inbox claim: %w", err)
 	}
 	return fresh, nil
 }

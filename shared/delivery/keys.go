@@ -3,10 +3,12 @@ package delivery
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/binary"
 	"fmt"
 	"time"
 
+	"gozon/shared/delivery/database"
 	"gozon/shared/delivery/idempotency"
 )
 
@@ -50,23 +52,15 @@ func (t *Tx) lockKeys(ctx context.Context, claim []idempotency.Key) (map[idempot
 	for i, k := range claim {
 		locks[i] = t.store.keys.lockID(k.ID)
 	}
-	rows, err := t.QueryContext(ctx, `SELECT n, pg_try_advisory_xact_lock(id) FROM unnest($1::bigint[]) WITH ORDINALITY AS l (id, n)`, locks)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
 	claimed := make(map[idempotency.ID]*idempotency.Stored, len(claim))
-	for rows.Next() {
-		var n int
-		var locked bool
-		if err := rows.Scan(&n, &locked); err != nil {
+	for n, err := range database.Query(ctx, t, database.Column[int], `SELECT n - 1
+		FROM unnest($1::bigint[]) WITH ORDINALITY AS l (id, n) WHERE pg_try_advisory_xact_lock(id)`, locks) {
+		if err != nil {
 			return nil, err
 		}
-		if locked {
-			claimed[claim[n-1].ID] = nil
-		}
+		claimed[claim[n].ID] = nil
 	}
-	return claimed, rows.Err()
+	return claimed, nil
 }
 
 // lockID is the advisory lock of a key. If two keys collide, one of two simultaneous
@@ -82,21 +76,20 @@ func (t *Tx) readStored(ctx context.Context, claimed map[idempotency.ID]*idempot
 	for id := range claimed {
 		users, operations, values = append(users, id.UserID), append(operations, id.Operation), append(values, id.Value)
 	}
-	rows, err := t.QueryContext(ctx, t.store.keys.find, users, operations, values)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var s idempotency.Stored
-		var fingerprint []byte
-		if err := rows.Scan(&s.UserID, &s.Operation, &s.Value, &fingerprint, &s.Response); err != nil {
+	for s, err := range database.Query(ctx, t, scanStored, t.store.keys.find, users, operations, values) {
+		if err != nil {
 			return err
 		}
-		copy(s.Fingerprint[:], fingerprint)
 		claimed[s.ID] = &s
 	}
-	return rows.Err()
+	return nil
+}
+
+func scanStored(rows *sql.Rows, s *idempotency.Stored) error {
+	var fingerprint []byte
+	err := rows.Scan(&s.UserID, &s.Operation, &s.Value, &fingerprint, &s.Response)
+	copy(s.Fingerprint[:], fingerprint)
+	return err
 }
 
 // StoreResponses implements [idempotency.Tx].

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -59,28 +60,22 @@ func (t *Tx) Emit(ctx context.Context, evs ...events.Event) error {
 
 // claimed locks at most limit of the oldest rows that no other transaction has locked.
 func (o outbox) claimed(ctx context.Context, tx database.Conn, limit int) ([]events.Envelope, error) {
-	rows, err := tx.QueryContext(ctx, o.claim, limit)
-	if err != nil {
-		return nil, fmt.Errorf("outbox claim: %w", err)
-	}
-	defer rows.Close()
 	var found []events.Envelope
-	for rows.Next() {
-		e := events.Envelope{SpecVersion: "1.0", Source: o.source, DataContentType: "application/json"}
-		var trace *string
-		if err := rows.Scan(&e.ID, &e.Type, &e.Subject, (*[]byte)(&e.Data), &trace, &e.Time); err != nil {
+	for e, err := range database.Query(ctx, tx, scanEvent, o.claim, limit) {
+		if err != nil {
 			return nil, fmt.Errorf("outbox claim: %w", err)
 		}
-		if trace != nil {
-			e.TraceParent = *trace
-		}
-		e.Time = e.Time.UTC()
+		e.SpecVersion, e.Source, e.DataContentType = "1.0", o.source, "application/json"
 		found = append(found, e)
 	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("outbox claim: %w", err)
-	}
 	return found, nil
+}
+
+func scanEvent(rows *sql.Rows, e *events.Envelope) error {
+	var trace *string
+	err := rows.Scan(&e.ID, &e.Type, &e.Subject, (*[]byte)(&e.Data), &trace, &e.Time)
+	e.TraceParent, e.Time = database.Value(trace), e.Time.UTC()
+	return err
 }
 
 func (o outbox) delete(ctx context.Context, tx database.Conn, ids []string) error {

@@ -12,15 +12,17 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gozon/orders/internal/live"
+	"gozon/shared/delivery/database"
 )
 
 // notify wraps a statement that changes orders, so that it notifies the listeners of
 // [Channel] of each changed order at the commit. It costs no round trip. One notification
 // is limited to 8,000 bytes, hence the parts of 128 orders.
-func notify(change string) string {
-	return `WITH changed AS (` + change + ` RETURNING t.user_id, t.id)
+func notify(change database.Statement[orderRow]) database.Statement[orderRow] {
+	change.SQL = `WITH changed AS (` + change.SQL + ` RETURNING t.user_id, t.id)
 		SELECT pg_notify('` + Channel + `', string_agg(user_id || ' ' || id, ','))
 		FROM (SELECT user_id, id, row_number() OVER () / 128 AS part FROM changed) AS numbered GROUP BY part`
+	return change
 }
 
 func (r orderRow) revision() live.Revision {
@@ -32,7 +34,7 @@ func (s *Store) Revisions(ctx context.Context, ids ...uuid.UUID) ([]live.Revisio
 	var found []live.Revision
 	for r, err := range s.orders.Query(ctx, s.DB.Statement.ConnPool, "WHERE id = ANY($1::uuid[])", ids) {
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("read orders: %w", err)
 		}
 		found = append(found, r.revision())
 	}
@@ -48,6 +50,9 @@ func (s *Store) ChangedSince(ctx context.Context, since live.Snapshot, limit int
 			WHERE user_id = ANY($1::bigint[]) AND (changed_in >= $2 OR changed_in = ANY($3::bigint[]))
 				AND changed_in < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
 			ORDER BY user_id LIMIT nullif($4::bigint, 0)`, pgx.QueryExecModeCacheDescribe, users, int64(since.Max), since.Open, limit) {
+			if err != nil {
+				err = fmt.Errorf("read orders: %w", err)
+			}
 			if !yield(r.revision(), err) {
 				return
 			}

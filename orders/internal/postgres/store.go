@@ -23,7 +23,7 @@ const Schema = "orders"
 type Store struct {
 	*delivery.Store
 	orders         *database.Table[orderRow]
-	insert, update string
+	insert, update database.Statement[orderRow]
 }
 
 // NewStore returns a store whose transactions are those of s.
@@ -32,7 +32,7 @@ func NewStore(s *delivery.Store) *Store {
 	changedIn := database.Set{Column: "changed_in", Expression: "pg_current_xact_id()::text::bigint"}
 	return &Store{
 		Store: s, orders: orders,
-		insert: notify(orders.InsertStatement(changedIn)), update: notify(orders.UpdateStatement(changedIn)),
+		insert: notify(orders.Insert(changedIn)), update: notify(orders.Update(changedIn)),
 	}
 }
 
@@ -133,14 +133,14 @@ func (t *tx) OrdersForUpdate(ctx context.Context, ids ...uuid.UUID) (map[uuid.UU
 }
 
 func (t *tx) Insert(ctx context.Context, orders ...order.Order) error {
-	if err := database.Write(ctx, t, t.store.insert, t.store.orders.InsertArgs, newOrderRow, orders); err != nil {
+	if err := database.Write(ctx, t, t.store.insert, newOrderRow, orders); err != nil {
 		return fmt.Errorf("insert orders: %w", err)
 	}
 	return nil
 }
 
 func (t *tx) Update(ctx context.Context, orders ...order.Order) error {
-	if err := database.Write(ctx, t, t.store.update, t.store.orders.UpdateArgs, newOrderRow, orders); err != nil {
+	if err := database.Write(ctx, t, t.store.update, newOrderRow, orders); err != nil {
 		return fmt.Errorf("update orders: %w", err)
 	}
 	return nil

@@ -22,21 +22,21 @@ type Store struct {
 	*delivery.Store
 	accounts *database.Table[accountRow]
 	payments *database.Table[paymentRow]
-	entries  *database.Table[entryRow]
 
-	openAccounts, updateAccounts, insertPayments, updatePayments, insertEntries string
+	openAccounts, updateAccounts   database.Statement[accountRow]
+	insertPayments, updatePayments database.Statement[paymentRow]
+	insertEntries                  database.Statement[entryRow]
 }
 
 // NewStore returns a store whose transactions are those of s.
 func NewStore(s *delivery.Store) *Store {
 	accounts, payments, entries := database.NewTable[accountRow](), database.NewTable[paymentRow](), database.NewTable[entryRow]()
+	open := accounts.Insert()
+	open.SQL += " ON CONFLICT DO NOTHING RETURNING user_id"
 	return &Store{
-		Store: s, accounts: accounts, payments: payments, entries: entries,
-		openAccounts:   accounts.InsertStatement() + " ON CONFLICT DO NOTHING RETURNING user_id",
-		updateAccounts: accounts.UpdateStatement(),
-		insertPayments: payments.InsertStatement(),
-		updatePayments: payments.UpdateStatement(),
-		insertEntries:  entries.InsertStatement(),
+		Store: s, accounts: accounts, payments: payments,
+		openAccounts: open, updateAccounts: accounts.Update(),
+		insertPayments: payments.Insert(), updatePayments: payments.Update(), insertEntries: entries.Insert(),
 	}
 }
 

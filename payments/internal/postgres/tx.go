@@ -36,20 +36,12 @@ func (t *tx) OpenAccounts(ctx context.Context, at time.Time, users ...int64) (ma
 	for _, u := range sorted(users) {
 		accounts = append(accounts, accountRow{UserID: u, CreatedAt: at})
 	}
-	rows, err := t.QueryContext(ctx, t.store.openAccounts, t.store.accounts.InsertArgs(accounts)...)
-	if err != nil {
-		return nil, fmt.Errorf("open accounts: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var user int64
-		if err := rows.Scan(&user); err != nil {
+	open := t.store.openAccounts
+	for user, err := range database.Query(ctx, t, database.Column[int64], open.SQL, open.Args(accounts)...) {
+		if err != nil {
 			return nil, fmt.Errorf("open accounts: %w", err)
 		}
 		opened[user] = true
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("open accounts: %w", err)
 	}
 	return opened, nil
 }
@@ -76,7 +68,7 @@ func (t *tx) Payments(ctx context.Context, orderIDs ...uuid.UUID) (map[uuid.UUID
 	}
 	for r, err := range t.store.payments.Query(ctx, t, "WHERE order_id = ANY($1::uuid[])", orderIDs) {
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("read payments: %w", err)
 		}
 		found[r.OrderID] = r.payment()
 	}
@@ -85,16 +77,16 @@ func (t *tx) Payments(ctx context.Context, orderIDs ...uuid.UUID) (map[uuid.UUID
 
 func (t *tx) Save(ctx context.Context, c payment.Changes) error {
 	s := t.store
-	if err := database.Write(ctx, t, s.updateAccounts, s.accounts.UpdateArgs, newAccountRow, c.Accounts); err != nil {
+	if err := database.Write(ctx, t, s.updateAccounts, newAccountRow, c.Accounts); err != nil {
 		return fmt.Errorf("update accounts: %w", err)
 	}
-	if err := database.Write(ctx, t, s.insertPayments, s.payments.InsertArgs, newPaymentRow, c.Payments); err != nil {
+	if err := database.Write(ctx, t, s.insertPayments, newPaymentRow, c.Payments); err != nil {
 		return fmt.Errorf("insert payments: %w", err)
 	}
-	if err := database.Write(ctx, t, s.updatePayments, s.payments.UpdateArgs, newPaymentRow, c.Refunded); err != nil {
+	if err := database.Write(ctx, t, s.updatePayments, newPaymentRow, c.Refunded); err != nil {
 		return fmt.Errorf("update payments: %w", err)
 	}
-	if err := database.Write(ctx, t, s.insertEntries, s.entries.InsertArgs, newEntryRow, c.Entries); err != nil {
+	if err := database.Write(ctx, t, s.insertEntries, newEntryRow, c.Entries); err != nil {
 		return fmt.Errorf("insert entries: %w", err)
 	}
 	return nil

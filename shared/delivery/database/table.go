@@ -80,19 +80,23 @@ func NewTable[R schema.Tabler]() *Table[R] {
 	return t
 }
 
-// InsertStatement is an INSERT of a set, whose arguments are [Table.InsertArgs]. The table
-// has the alias t, for a RETURNING clause.
-func (t *Table[R]) InsertStatement(sets ...Set) string {
+// Statement writes a set of rows.
+type Statement[R any] struct {
+	SQL     string
+	columns []column // its parameters, one array each
+}
+
+// Insert returns the INSERT of a set. The table has the alias t, for a RETURNING clause.
+func (t *Table[R]) Insert(sets ...Set) Statement[R] {
 	columns, values := names(t.inserted, ""), names(t.inserted, "n.")
 	for _, s := range sets {
 		columns, values = columns+", "+s.Column, values+", "+s.Expression
 	}
-	return "INSERT INTO " + t.name + " AS t (" + columns + ") SELECT " + values + " FROM " + unnest(t.inserted)
+	return Statement[R]{"INSERT INTO " + t.name + " AS t (" + columns + ") SELECT " + values + " FROM " + unnest(t.inserted), t.inserted}
 }
 
-// UpdateStatement is an UPDATE of a set, whose arguments are [Table.UpdateArgs]. The table
-// has the alias t, for a RETURNING clause.
-func (t *Table[R]) UpdateStatement(sets ...Set) string {
+// Update returns the UPDATE of a set. The table has the alias t, for a RETURNING clause.
+func (t *Table[R]) Update(sets ...Set) Statement[R] {
 	var assignments, matches []string
 	for i, c := range t.updated {
 		if i < t.keys {
@@ -104,19 +108,25 @@ func (t *Table[R]) UpdateStatement(sets ...Set) string {
 	for _, s := range sets {
 		assignments = append(assignments, s.Column+" = "+s.Expression)
 	}
-	return "UPDATE " + t.name + " AS t SET " + strings.Join(assignments, ", ") +
-		" FROM " + unnest(t.updated) + " WHERE " + strings.Join(matches, " AND ")
+	return Statement[R]{"UPDATE " + t.name + " AS t SET " + strings.Join(assignments, ", ") +
+		" FROM " + unnest(t.updated) + " WHERE " + strings.Join(matches, " AND "), t.updated}
 }
 
-// InsertArgs are the arguments of [Table.InsertStatement].
-func (t *Table[R]) InsertArgs(rows []R) []any { return arrays(t.inserted, rows) }
+// Args returns the arguments of the statement for a set of rows.
+func (s Statement[R]) Args(rows []R) []any {
+	args, values := make([]any, len(s.columns)), reflect.ValueOf(rows)
+	for i, c := range s.columns {
+		array := reflect.MakeSlice(reflect.SliceOf(c.goType), len(rows), len(rows))
+		for j := range rows {
+			array.Index(j).Set(values.Index(j).FieldByIndex(c.index))
+		}
+		args[i] = array.Interface()
+	}
+	return args
+}
 
-// UpdateArgs are the arguments of [Table.UpdateStatement].
-func (t *Table[R]) UpdateArgs(rows []R) []any { return arrays(t.updated, rows) }
-
-// Write executes a statement with one of [Table.InsertArgs] and [Table.UpdateArgs] for the
-// rows of items. It does nothing for an empty set.
-func Write[T, R any](ctx context.Context, conn Conn, statement string, args func([]R) []any, row func(T) R, items []T) error {
+// Write executes s with the rows of items. It does nothing for an empty set.
+func Write[T, R any](ctx context.Context, conn Conn, s Statement[R], row func(T) R, items []T) error {
 	if len(items) == 0 {
 		return nil
 	}
@@ -124,25 +134,37 @@ func Write[T, R any](ctx context.Context, conn Conn, statement string, args func
 	for i, item := range items {
 		rows[i] = row(item)
 	}
-	_, err := conn.ExecContext(ctx, statement, args(rows)...)
+	_, err := conn.ExecContext(ctx, s.SQL, s.Args(rows)...)
 	return err
 }
 
 // Query reads the rows that a WHERE clause and what follows it select. It stops at the
 // first error.
 func (t *Table[R]) Query(ctx context.Context, conn Conn, where string, args ...any) iter.Seq2[R, error] {
-	return func(yield func(R, error) bool) {
-		var row R
-		fail := func(err error) { yield(row, fmt.Errorf("read %s: %w", t.name, err)) }
-		rows, err := conn.QueryContext(ctx, "SELECT "+names(t.columns, "")+" FROM "+t.name+" "+where, args...)
+	scan := func(rows *sql.Rows, row *R) error {
+		fields, into := reflect.ValueOf(row).Elem(), make([]any, len(t.columns))
+		for i, c := range t.columns {
+			into[i] = fields.FieldByIndex(c.index).Addr().Interface()
+		}
+		return rows.Scan(into...)
+	}
+	return Query(ctx, conn, scan, "SELECT "+names(t.columns, "")+" FROM "+t.name+" "+where, args...)
+}
+
+// Query reads the rows of a query one by one. It stops at the first error.
+func Query[T any](ctx context.Context, conn Conn, scan func(*sql.Rows, *T) error, query string, args ...any) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var zero T
+		rows, err := conn.QueryContext(ctx, query, args...)
 		if err != nil {
-			fail(err)
+			yield(zero, err)
 			return
 		}
 		defer rows.Close()
 		for rows.Next() {
-			if err := t.scan(rows, &row); err != nil {
-				fail(err)
+			var row T
+			if err := scan(rows, &row); err != nil {
+				yield(zero, err)
 				return
 			}
 			if !yield(row, nil) {
@@ -150,19 +172,13 @@ func (t *Table[R]) Query(ctx context.Context, conn Conn, where string, args ...a
 			}
 		}
 		if err := rows.Err(); err != nil {
-			fail(err)
+			yield(zero, err)
 		}
 	}
 }
 
-func (t *Table[R]) scan(rows *sql.Rows, row *R) error {
-	into, fields := make([]any, len(t.columns)), reflect.ValueOf(row).Elem()
-	fields.SetZero()
-	for i, c := range t.columns {
-		into[i] = fields.FieldByIndex(c.index).Addr().Interface()
-	}
-	return rows.Scan(into...)
-}
+// Column scans a row of one column.
+func Column[T any](rows *sql.Rows, value *T) error { return rows.Scan(value) }
 
 func names(columns []column, prefix string) string {
 	all := make([]string, len(columns))
@@ -179,18 +195,6 @@ func unnest(columns []column) string {
 		params[i] = "$" + strconv.Itoa(i+1) + "::" + c.kind + "[]"
 	}
 	return "unnest(" + strings.Join(params, ", ") + ") AS n (" + names(columns, "") + ")"
-}
-
-func arrays[R any](columns []column, rows []R) []any {
-	all, values := make([]any, len(columns)), reflect.ValueOf(rows)
-	for i, c := range columns {
-		array := reflect.MakeSlice(reflect.SliceOf(c.goType), len(rows), len(rows))
-		for j := range rows {
-			array.Index(j).Set(values.Index(j).FieldByIndex(c.index))
-		}
-		all[i] = array.Interface()
-	}
-	return all
 }
 
 // Nullable returns nil for the zero value, which a column stores as NULL.

@@ -44,9 +44,7 @@ func newProblem(t Type, detail string) *Problem {
 }
 
 // Malformed returns a 400 for a request that cannot be parsed.
-func Malformed(detail string) *Problem {
-	return newProblem(malformedRequest, detail)
-}
+func Malformed(detail string) *Problem { return newProblem(malformedRequest, detail) }
 
 // Invalid returns a 422 for a request that can be parsed but has invalid fields.
 func Invalid(fields ...Field) *Problem {
@@ -63,19 +61,13 @@ func InvalidParameter(name, detail string) *Problem {
 }
 
 // NotFound returns a 404.
-func NotFound(detail string) *Problem {
-	return newProblem(notFound, detail)
-}
+func NotFound(detail string) *Problem { return newProblem(notFound, detail) }
 
 // MethodNotAllowed returns a 405 for a path that does not support the method.
-func MethodNotAllowed(detail string) *Problem {
-	return newProblem(methodNotAllowed, detail)
-}
+func MethodNotAllowed(detail string) *Problem { return newProblem(methodNotAllowed, detail) }
 
 // NotCancellable returns a 409 for an order that the shop has already cancelled.
-func NotCancellable(detail string) *Problem {
-	return newProblem(notCancellable, detail)
-}
+func NotCancellable(detail string) *Problem { return newProblem(notCancellable, detail) }
 
 // RequestInFlight returns a 409 for a request whose Idempotency-Key belongs to a request
 // that is still being processed.
@@ -90,14 +82,10 @@ func KeyReused() *Problem {
 }
 
 // TooLarge returns a 413 for a body that exceeds the size limit.
-func TooLarge(detail string) *Problem {
-	return newProblem(bodyTooLarge, detail)
-}
+func TooLarge(detail string) *Problem { return newProblem(bodyTooLarge, detail) }
 
 // UnsupportedMediaType returns a 415 for a body that is not declared as JSON.
-func UnsupportedMediaType(detail string) *Problem {
-	return newProblem(unsupportedMediaType, detail)
-}
+func UnsupportedMediaType(detail string) *Problem { return newProblem(unsupportedMediaType, detail) }
 
 // Internal returns a 500 for an unexpected error. The cause belongs in the log, never in
 // the response.
@@ -107,20 +95,14 @@ func Internal() *Problem {
 
 // BadGateway returns a 502 for a request that changed nothing: the upstream service could
 // not be reached, or it failed while serving a GET or HEAD.
-func BadGateway(detail string) *Problem {
-	return newProblem(upstreamUnavailable, detail)
-}
+func BadGateway(detail string) *Problem { return newProblem(upstreamUnavailable, detail) }
 
 // Unavailable returns a 503: the request was not processed, and a retry is safe.
-func Unavailable(detail string) *Problem {
-	return newProblem(unavailable, detail)
-}
+func Unavailable(detail string) *Problem { return newProblem(unavailable, detail) }
 
 // OutcomeUnknown returns a 504: there was no response in time, so the request may or may
 // not have been processed.
-func OutcomeUnknown(detail string) *Problem {
-	return newProblem(outcomeUnknown, detail)
-}
+func OutcomeUnknown(detail string) *Problem { return newProblem(outcomeUnknown, detail) }
 
 // BadGatewayUnknown returns a 502 for a connection that failed after the request was sent
 // upstream, so the request may or may not have been processed.
