@@ -1,3 +1,3 @@
-// Package generated holds programs that use a client which is generated from the API's
-// contract when the tests run; none of it is committed. See TestGeneratedClient.
+// Package generated contains programs that use a client generated from the API contract.
+// The client is generated when the tests run and is not committed. See TestGeneratedClient.
 package generated

@@ -1,4 +1,4 @@
-// Package load drives a shop with orders, for the benchmark and the fault run.
+// Package load places orders in a shop, for the benchmark and the fault run.
 package load
 
 import (
@@ -20,13 +20,14 @@ import (
 	"time"
 )
 
-// Client talks to one shop over many kept connections. It is safe for concurrent use.
+// Client sends requests to a shop over persistent connections. It is safe for concurrent use.
 type Client struct {
 	base string
 	http *http.Client
 }
 
-// NewClient talks to the shop at base.
+// NewClient returns a client for the shop at the base URL that opens at most the given
+// number of connections.
 func NewClient(base string, connections int) *Client {
 	return &Client{base, &http.Client{
 		Timeout:   20 * time.Second,
@@ -34,8 +35,8 @@ func NewClient(base string, connections int) *Client {
 	}}
 }
 
-// Post sends body, with an Idempotency-Key when key is not empty, and returns the status
-// and the answer.
+// Post sends body, with an Idempotency-Key if key is not empty. It returns the status and the
+// body of the response.
 func (c *Client) Post(ctx context.Context, path, key string, body []byte) (int, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, bytes.NewReader(body))
 	if err != nil {
@@ -50,14 +51,15 @@ func (c *Client) Post(ctx context.Context, path, key string, body []byte) (int, 
 		return 0, nil, fmt.Errorf("post %s: %w", path, err)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
+	respBody, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return 0, nil, fmt.Errorf("post %s: %w", path, err)
 	}
-	return resp.StatusCode, answer, nil
+	return resp.StatusCode, respBody, nil
 }
 
-// OpenAccounts opens the accounts 1 … users with a balance each, in major units.
+// OpenAccounts opens an account for each of the users 1 to users. The balance of each
+// account is in major units.
 func (c *Client) OpenAccounts(ctx context.Context, users, balance int) error {
 	return each(ctx, 64, users, func(i int) error {
 		status, body, err := c.Post(ctx, "/accounts/", "", fmt.Appendf(nil, `{"user_id":%d,"balance":%d}`, i+1, balance))
@@ -68,42 +70,42 @@ func (c *Client) OpenAccounts(ctx context.Context, users, balance int) error {
 	})
 }
 
-// Orders says what became of the orders that were placed. It is safe for concurrent use.
+// Orders records the results of a load. It is safe for concurrent use.
 type Orders struct {
 	mu                  sync.Mutex
 	accepted, cancelled []string
-	// Repeated counts the requests that were sent again, for their answer did not come
-	// or was that nothing is known or was done.
-	Repeated atomic.Int64
+	// Retries counts the requests that were sent again, because there was no response, it
+	// was a 5xx, or the first request was still in flight.
+	Retries atomic.Int64
 }
 
-// Accepted are the ids of the orders that were answered with 201.
+// Accepted returns the ids of the orders that were accepted with 201.
 func (o *Orders) Accepted() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Clone(o.accepted)
 }
 
-// Cancelled are the ids of the orders whose cancellation was answered with 202.
+// Cancelled returns the ids of the orders whose cancellation was accepted with 202.
 func (o *Orders) Cancelled() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Clone(o.cancelled)
 }
 
-// newOrder is the body of an order of 1 from a random user of 1 … users.
+// newOrder returns the body of an order with the price 1 from a random user.
 func newOrder(users int) []byte {
-	return fmt.Appendf(nil, `{"user_id":%d,"item":"Book","price":1}`, 1+rand.IntN(users)) //nolint:gosec // a load needs no secret numbers
+	return fmt.Appendf(nil, `{"user_id":%d,"item":"Book","price":1}`, 1+rand.IntN(users)) //nolint:gosec // not a secret
 }
 
-// accept notes the order of an answer, and returns its id.
-func (o *Orders) accept(status int, answer []byte, err error) (string, error) {
+// accept records the order in a response and returns its id.
+func (o *Orders) accept(status int, body []byte, err error) (string, error) {
 	if err == nil && status != http.StatusCreated {
-		err = fmt.Errorf("order not accepted: %d %s", status, answer)
+		err = fmt.Errorf("order not accepted: %d %s", status, body)
 	}
 	var order struct{ ID string }
 	if err == nil {
-		err = json.Unmarshal(answer, &order)
+		err = json.Unmarshal(body, &order)
 	}
 	if err != nil {
 		return "", err
@@ -114,10 +116,11 @@ func (o *Orders) accept(status int, answer []byte, err error) (string, error) {
 	return order.ID, nil
 }
 
-// Place places n orders over a number of connections, each one order after the other
-// (a closed loop), and stops at the first that is not accepted. It writes and reads
-// its connections itself: on a small machine the load must not cost what it measures.
-func (c *Client) Place(ctx context.Context, connections, users, n int, into *Orders) error {
+// Place places n orders over the given number of connections, one order at a time on each
+// (a closed loop). It stops at the first order that is not accepted. It writes to raw
+// connections instead of using an http.Client: on a small machine, the load generator must
+// not take CPU time from the shop that it measures.
+func (c *Client) Place(ctx context.Context, connections, users, n int, placed *Orders) error {
 	pool := make(chan *conn, connections)
 	for range connections {
 		p, err := dial(ctx, c.base)
@@ -130,12 +133,12 @@ func (c *Client) Place(ctx context.Context, connections, users, n int, into *Ord
 	return each(ctx, connections, n, func(int) error {
 		p := <-pool
 		defer func() { pool <- p }()
-		_, err := into.accept(p.post("/orders/", newOrder(users)))
+		_, err := placed.accept(p.post("/orders/", newOrder(users)))
 		return err
 	})
 }
 
-// conn is one kept connection, for one caller at a time.
+// conn is a persistent connection. It is not safe for concurrent use.
 type conn struct {
 	net.Conn
 	host string
@@ -163,58 +166,59 @@ func (c *conn) post(path string, body []byte) (int, []byte, error) {
 		return 0, nil, fmt.Errorf("post %s: %w", path, err)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
+	respBody, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return 0, nil, fmt.Errorf("post %s: %w", path, err)
 	}
-	return resp.StatusCode, answer, nil
+	return resp.StatusCode, respBody, nil
 }
 
-// PlaceThroughFaults places n orders and cancels every fourth of them, each worker one
-// order in every pause. It sends whatever is not answered again, with the same key, until
-// it is: every one of the n is accepted in the end.
-func (c *Client) PlaceThroughFaults(ctx context.Context, workers, users, n int, pause time.Duration, into *Orders) error {
+// PlaceThroughFaults places n orders and cancels every fourth one. Each worker pauses between
+// requests. A request without a definite response is retried with the same key until it
+// has one, so all n orders are eventually accepted.
+func (c *Client) PlaceThroughFaults(ctx context.Context, workers, users, n int, pause time.Duration, placed *Orders) error {
 	return each(ctx, workers, n, func(i int) error {
 		tick := time.NewTicker(pause)
 		defer tick.Stop()
 		key := crand.Text()
-		status, answer, err := c.insist(ctx, tick, into, "/orders/", key, newOrder(users))
+		status, body, err := c.postUntilDefinite(ctx, tick, placed, "/orders/", key, newOrder(users))
 		if err != nil {
 			return err
 		}
-		id, err := into.accept(status, answer, nil)
+		id, err := placed.accept(status, body, nil)
 		if err != nil || i%4 != 0 {
 			return errors.Join(err, wait(ctx, tick))
 		}
-		if i%8 == 0 { // the others race with the charge
+		if i%8 == 0 { // cancel the others immediately, so that they race with the charge
 			if err := wait(ctx, tick); err != nil {
 				return err
 			}
 		}
-		status, answer, err = c.insist(ctx, tick, into, "/orders/"+id+"/cancel", key, nil)
+		status, body, err = c.postUntilDefinite(ctx, tick, placed, "/orders/"+id+"/cancel", key, nil)
 		switch {
 		case err != nil:
 			return err
 		case status == http.StatusAccepted:
-			into.mu.Lock()
-			into.cancelled = append(into.cancelled, id)
-			into.mu.Unlock()
-		case status != http.StatusConflict: // it was refused before
-			return fmt.Errorf("cancel %s: %d %s", id, status, answer)
+			placed.mu.Lock()
+			placed.cancelled = append(placed.cancelled, id)
+			placed.mu.Unlock()
+		case status != http.StatusConflict: // a conflict: the shop had already cancelled it
+			return fmt.Errorf("cancel %s: %d %s", id, status, body)
 		}
 		return wait(ctx, tick)
 	})
 }
 
-// insist sends a request until it is answered with what is known to be done or refused.
-func (c *Client) insist(ctx context.Context, tick *time.Ticker, into *Orders, path, key string, body []byte) (int, []byte, error) {
+// postUntilDefinite sends a request until the response shows that it was processed or
+// rejected.
+func (c *Client) postUntilDefinite(ctx context.Context, tick *time.Ticker, placed *Orders, path, key string, body []byte) (int, []byte, error) {
 	for {
-		status, answer, err := c.Post(ctx, path, key, body)
-		inFlight := status == http.StatusConflict && bytes.Contains(answer, []byte("/problems/request-in-flight"))
+		status, respBody, err := c.Post(ctx, path, key, body)
+		inFlight := status == http.StatusConflict && bytes.Contains(respBody, []byte("/problems/request-in-flight"))
 		if err == nil && status < 500 && !inFlight {
-			return status, answer, nil
+			return status, respBody, nil
 		}
-		into.Repeated.Add(1)
+		placed.Retries.Add(1)
 		if err := wait(ctx, tick); err != nil {
 			return 0, nil, err
 		}
@@ -230,7 +234,8 @@ func wait(ctx context.Context, tick *time.Ticker) error {
 	}
 }
 
-// each runs fn for 0 … n−1 on a number of workers and returns the first error.
+// each calls fn for 0 to n-1 on the given number of workers. It stops after the first error
+// and returns it.
 func each(ctx context.Context, workers, n int, fn func(i int) error) error {
 	var next atomic.Int64
 	var wg sync.WaitGroup

@@ -1,5 +1,5 @@
-// Package stack runs a whole shop from the repository's compose file, beside any
-// shop that is running: its project, ports and volumes are its own.
+// Package stack runs a complete shop from the repository's compose file. The shop has its
+// own project, ports and volumes, so other shops can run at the same time.
 package stack
 
 import (
@@ -24,26 +24,25 @@ import (
 
 const readyWithin = 3 * time.Minute
 
-// Options of [Up].
+// Options configures [Up].
 type Options struct {
-	Project string         // the compose project
-	Scale   map[string]int // replicas by service; 1 when not named
-	Env     []string       // more variables for the compose file, as KEY=value
-	Log     io.Writer      // what compose and docker print
+	Project string         // name of the compose project
+	Scale   map[string]int // replicas by service; the default is 1
+	Env     []string       // additional variables for the compose file, as KEY=value
+	Log     io.Writer      // receives the output of compose
 }
 
 // Stack is a running shop.
 type Stack struct {
 	Options
-	Page string // http://127.0.0.1:port of the web page
-	API  string // http://127.0.0.1:port of the gateway
+	Page string // base URL of the web page, http://127.0.0.1:port
+	API  string // base URL of the gateway, http://127.0.0.1:port
 	root string
 	env  []string
 }
 
-// Up builds and starts a shop and waits until both of its doors answer. What an
-// earlier run of the same project left behind is deleted first; when Up fails, it
-// leaves nothing behind itself.
+// Up builds and starts a shop and waits until it is ready. It first deletes the remains of
+// an earlier run of the same project. If it fails, it deletes what it created.
 func Up(ctx context.Context, o Options) (*Stack, error) {
 	_, here, _, _ := runtime.Caller(0)
 	s := &Stack{Options: o, root: filepath.Join(filepath.Dir(here), "..", "..")}
@@ -61,8 +60,8 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 	return s, nil
 }
 
-// Start builds and starts what is not running, with the scale of the options, and
-// waits until the shop is ready.
+// Start builds the images, starts the services that are not running, scales them to
+// s.Scale, and waits until the shop is ready.
 func (s *Stack) Start(ctx context.Context) error {
 	args := []string{"up", "-d", "--build"}
 	for service, n := range s.Scale {
@@ -74,15 +73,16 @@ func (s *Stack) Start(ctx context.Context) error {
 	return s.Wait(ctx)
 }
 
-// Set changes variables for the compose file, as KEY=value, from the next Start on.
+// Set sets variables of the compose file, as KEY=value. The next Start applies them.
 func (s *Stack) Set(env ...string) { s.env = append(s.env, env...) }
 
-// Down stops the shop and deletes all that it had.
+// Down stops the shop and deletes its containers, networks and volumes.
 func (s *Stack) Down(ctx context.Context) error {
 	return s.Compose(ctx, "down", "--volumes", "--remove-orphans", "--timeout", "5")
 }
 
-// Compose runs the compose command on this shop.
+// Compose runs a compose command on this shop. The environment variable COMPOSE overrides
+// the compose executable.
 func (s *Stack) Compose(ctx context.Context, args ...string) error {
 	command := strings.Fields(os.Getenv("COMPOSE"))
 	if len(command) == 0 {
@@ -91,7 +91,7 @@ func (s *Stack) Compose(ctx context.Context, args ...string) error {
 			command = []string{"docker-compose"}
 		}
 	}
-	cmd := exec.CommandContext(ctx, command[0], append(command[1:], args...)...) //nolint:gosec // the command is the developer's own
+	cmd := exec.CommandContext(ctx, command[0], append(command[1:], args...)...) //nolint:gosec // COMPOSE is set by the developer
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.root, s.env, s.Log, s.Log
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("compose %s: %w", args[0], err)
@@ -99,7 +99,7 @@ func (s *Stack) Compose(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// Wait waits until the page answers and the gateway misses nothing.
+// Wait waits until the page responds and the gateway reports "ready" (not "degraded").
 func (s *Stack) Wait(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
@@ -133,13 +133,13 @@ func get(ctx context.Context, url string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// Container is one container of the shop.
+// Container is a container of the shop.
 type Container struct {
 	ID, Service, IP string
 	PID             int
 }
 
-// Containers lists the running containers of a service, oldest first.
+// Containers returns the running containers of a service, oldest first.
 func (s *Stack) Containers(ctx context.Context, service string) ([]Container, error) {
 	out, err := docker(ctx, nil, "ps", "-q", "--filter", "label=com.docker.compose.project="+s.Project,
 		"--filter", "label=com.docker.compose.service="+service)
@@ -154,7 +154,7 @@ func (s *Stack) Containers(ctx context.Context, service string) ([]Container, er
 		}
 		fields := strings.Fields(line)
 		if len(fields) < 2 {
-			continue // it ended meanwhile
+			continue // it has stopped since docker ps
 		}
 		pid, err := strconv.Atoi(fields[0])
 		if err != nil {
@@ -166,21 +166,21 @@ func (s *Stack) Containers(ctx context.Context, service string) ([]Container, er
 	return all, nil
 }
 
-// Crash ends the main process of a container from outside, as a crash would: the
-// restart policy answers that, unlike docker kill.
+// Crash kills the main process of a container from outside the engine. The engine sees a
+// crash and applies the restart policy, which it does not do after docker kill.
 func (s *Stack) Crash(ctx context.Context, c Container) error {
 	err := syscall.Kill(c.PID, syscall.SIGKILL)
 	if err == nil || errors.Is(err, syscall.ESRCH) && runtime.GOOS == "linux" {
 		return nil
 	}
-	// The engine runs elsewhere (a virtual machine), or this user may not: a helper
-	// container beside the engine may.
+	// The engine runs in a virtual machine, or this user may not signal the process. Use a
+	// privileged container in the engine's process namespace.
 	image, err := docker(ctx, nil, "inspect", "-f", "{{.Config.Image}}", c.ID)
 	if err != nil {
 		return err
 	}
 	if c.Service == "orders" || c.Service == "payments" || c.Service == "gateway" {
-		if image = os.Getenv("POSTGRES_IMAGE"); image == "" { // theirs have no kill
+		if image = os.Getenv("POSTGRES_IMAGE"); image == "" { // the service images contain no kill command
 			image = "postgres:17"
 		}
 	}
@@ -188,13 +188,13 @@ func (s *Stack) Crash(ctx context.Context, c Container) error {
 	return err
 }
 
-// SQL runs a query as the database's administrator and returns its rows, the
-// columns separated by "|".
+// SQL runs a query as the database administrator. It returns the rows, with the columns
+// separated by "|".
 func (s *Stack) SQL(ctx context.Context, query string) (string, error) {
 	return s.SQLInput(ctx, query+";\n")
 }
 
-// SQLInput is SQL for a script of psql's own.
+// SQLInput is like SQL, but runs a psql script.
 func (s *Stack) SQLInput(ctx context.Context, script string) (string, error) {
 	db, err := s.Containers(ctx, "postgres")
 	if err != nil {
@@ -207,9 +207,9 @@ func (s *Stack) SQLInput(ctx context.Context, script string) (string, error) {
 	return strings.TrimSpace(out), err
 }
 
-// docker runs the docker command and returns what it printed.
+// docker runs a docker command and returns its standard output.
 func docker(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "docker", args...) //nolint:gosec // fixed words and container ids
+	cmd := exec.CommandContext(ctx, "docker", args...) //nolint:gosec // constants and container ids
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stderr = stdin, &stderr
 	out, err := cmd.Output()
@@ -219,16 +219,16 @@ func docker(ctx context.Context, stdin io.Reader, args ...string) (string, error
 	return string(out), nil
 }
 
-// freePort finds one of the 4000 ports from first on at which nobody listens. They lie
-// below those that the kernel assigns to whoever asks for any, so nobody is given the
-// port before its container has it, or while the container restarts.
+// freePort returns a port that is not in use, out of the 4000 ports from first on. They are
+// below the kernel's ephemeral port range, so no other process is assigned the port before
+// the container binds it or while the container restarts.
 func freePort(ctx context.Context, first int) string {
 	for {
-		port := strconv.Itoa(first + rand.IntN(4000)) //nolint:gosec // it is no secret
+		port := strconv.Itoa(first + rand.IntN(4000)) //nolint:gosec // a port number is not a secret
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", port))
 		if err != nil {
 			return port
 		}
-		_ = conn.Close() // taken
+		_ = conn.Close() // in use
 	}
 }

@@ -1,14 +1,15 @@
-// Command bench measures the shop against PostgreSQL doing the same work without
-// batches, in one run on one machine, and prints one figure a line at its end:
+// Command bench compares the shop with pgbench doing the same work without batches, in one
+// run on one machine. It prints one figure per line at the end:
 //
-//	B1   orders a second, from POST through the gateway until all are terminal, as a
-//	     ratio to pgbench running the SQL of the three steps one by one, one commit a step
-//	B1c  the same against pgbench with as many clients as the load has connections:
-//	     PostgreSQL then commits in groups itself, and has neither HTTP nor a broker to do
+//	B1   orders per second of the shop, from the POST through the gateway until all orders
+//	     are terminal, divided by those of pgbench with one client, which runs the SQL of
+//	     the three steps with one commit per step
+//	B1c  the same with as many pgbench clients as the load has connections. PostgreSQL
+//	     then groups commits itself, and there is no overhead of HTTP or a broker
 //
-// All run on the same PostgreSQL server with fsync and synchronous_commit on; the
-// shop's queues are quorum queues and every publish is confirmed. They take
-// turns, so that a machine whose speed drifts does not favour one of them.
+// Both use the same PostgreSQL server with fsync and synchronous_commit on. The shop's
+// queues are quorum queues and every publish is confirmed. The measurements alternate, so
+// that a machine whose speed drifts does not favor one of them.
 package main
 
 import (
@@ -40,9 +41,9 @@ const (
 )
 
 func main() {
-	rounds := flag.Int("rounds", 3, "how often the two take turns")
-	orders := flag.Int("orders", 20_000, "orders in one round")
-	verbose := flag.Bool("v", false, "show what compose prints")
+	rounds := flag.Int("rounds", 3, "number of rounds")
+	orders := flag.Int("orders", 20_000, "orders per round")
+	verbose := flag.Bool("v", false, "show the output of compose")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	log := io.Discard
@@ -68,8 +69,8 @@ func run(ctx context.Context, rounds, orders int, log io.Writer) (err error) {
 			err = down
 		}
 	}()
-	// On Linux the load goes to the gateway's own address: the engine's port
-	// forwarder would otherwise be a good part of what is measured.
+	// If the gateway's container is reachable (on Linux), bypass the engine's port
+	// forwarder, which would take a large share of the measured time.
 	base := s.API
 	if gateway, err := s.Containers(ctx, "gateway"); err == nil && len(gateway) == 1 && reachable(ctx, gateway[0].IP) {
 		base = "http://" + gateway[0].IP + ":8080"
@@ -84,7 +85,7 @@ func run(ctx context.Context, rounds, orders int, log io.Writer) (err error) {
 	if _, err := shop(ctx, s, client, orders/4); err != nil { // warm-up
 		return err
 	}
-	var oneByOne, concurrent []float64
+	var sequential, concurrent []float64
 	for i := range rounds {
 		rate, err := shop(ctx, s, client, orders)
 		if err != nil {
@@ -98,18 +99,18 @@ func run(ctx context.Context, rounds, orders int, log io.Writer) (err error) {
 		if err != nil {
 			return err
 		}
-		oneByOne, concurrent = append(oneByOne, rate/single), append(concurrent, rate/many)
-		fmt.Fprintf(out, "round %d: shop %.0f orders/s, pgbench one by one %.0f, with %d clients %.0f\n", i+1, rate, single, connections, many)
+		sequential, concurrent = append(sequential, rate/single), append(concurrent, rate/many)
+		fmt.Fprintf(out, "round %d: shop %.0f orders/s, pgbench with 1 client %.0f, with %d clients %.0f\n", i+1, rate, single, connections, many)
 	}
-	figure(out, "B1", oneByOne, "orders/s of the shop over pgbench doing the three steps one by one")
-	figure(out, "B1c", concurrent, fmt.Sprintf("orders/s of the shop over pgbench doing them with %d clients", connections))
+	figure(out, "B1", sequential, "orders/s of the shop divided by those of pgbench with 1 client")
+	figure(out, "B1c", concurrent, fmt.Sprintf("orders/s of the shop divided by those of pgbench with %d clients", connections))
 	return nil
 }
 
-// figure prints the median of the rounds' ratios, and how far they lie apart.
+// figure prints the median of the ratios of all rounds, and their range.
 func figure(w io.Writer, name string, ratios []float64, what string) {
 	slices.Sort(ratios)
-	fmt.Fprintf(w, "%s %.2f %s (median of %d, %.2f to %.2f)\n", name, ratios[len(ratios)/2], what, len(ratios), ratios[0], ratios[len(ratios)-1])
+	fmt.Fprintf(w, "%s %.2f %s (median of %d rounds, range %.2f to %.2f)\n", name, ratios[len(ratios)/2], what, len(ratios), ratios[0], ratios[len(ratios)-1])
 }
 
 func reachable(ctx context.Context, ip string) bool {
@@ -119,7 +120,7 @@ func reachable(ctx context.Context, ip string) bool {
 	return err == nil && status != 0
 }
 
-// shop places orders and waits until all are terminal; it returns orders a second.
+// shop places n orders and waits until all are terminal. It returns the orders per second.
 func shop(ctx context.Context, s *stack.Stack, c *load.Client, n int) (float64, error) {
 	var placed load.Orders
 	start := time.Now()
@@ -144,7 +145,8 @@ func shop(ctx context.Context, s *stack.Stack, c *load.Client, n int) (float64, 
 	}
 }
 
-// prepare gives pgbench tables of its own, made like the shop's, with the same accounts.
+// prepare creates the tables of pgbench, with the same columns and indexes as the shop's
+// tables and with the same accounts.
 func prepare(ctx context.Context, s *stack.Stack) error {
 	_, err := s.SQL(ctx, `CREATE SCHEMA bench;
 		CREATE TABLE bench.orders (LIKE orders.orders INCLUDING ALL);
@@ -162,13 +164,13 @@ func prepare(ctx context.Context, s *stack.Stack) error {
 
 var tps = regexp.MustCompile(`tps = ([0-9.]+)`)
 
-// pgbench runs the three steps for n orders and returns orders a second.
+// pgbench runs the three steps for n orders. It returns the orders per second.
 func pgbench(ctx context.Context, s *stack.Stack, clients, n int) (float64, error) {
 	db, err := s.Containers(ctx, "postgres")
 	if err != nil {
 		return 0, err
 	}
-	cmd := exec.CommandContext(ctx, "docker", "exec", "-i", db[0].ID, "pgbench", "-U", "gozon", "-n", "-M", "prepared", //nolint:gosec // fixed words and a container id
+	cmd := exec.CommandContext(ctx, "docker", "exec", "-i", db[0].ID, "pgbench", "-U", "gozon", "-n", "-M", "prepared", //nolint:gosec // constants and a container id
 		"-c", strconv.Itoa(clients), "-j", strconv.Itoa(min(2, clients)), "-t", strconv.Itoa(max(1, n/clients)), "-D", "users="+strconv.Itoa(users), "-f", "/dev/stdin", "gozon")
 	cmd.Stdin = strings.NewReader(threeSteps)
 	out, err := cmd.CombinedOutput()

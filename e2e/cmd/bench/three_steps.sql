@@ -1,5 +1,5 @@
--- One order as three services without batches would do it: three steps, each with
--- a commit of its own: the same rows as in the shop, and nothing for a relay to do.
+-- One order without batches: three steps with one commit each. They write the same rows as
+-- the shop, but no relay publishes the events.
 \set user random(1, :users)
 SELECT gen_random_uuid() AS "order", gen_random_uuid() AS created, gen_random_uuid() AS paid \gset
 BEGIN;

@@ -1,9 +1,9 @@
-// Command faults starts a shop of its own, sends it a stream of orders and cancellations,
-// each again with its key until it is answered, and meanwhile kills one process after the
-// other as a crash would: orders, payments, the gateway, the broker, the database, again
-// and again. No hand helps the shop. In the end every order must be there once with a
-// final status, those that were cancelled be cancelled, and the money be exact to the
-// kopek.
+// Command faults starts a separate shop and sends it orders and cancellations. It retries
+// each request with its key until the response is definite. At the same time it kills
+// orders, payments, the broker, the gateway and the database in turn, as a crash would. The
+// shop must recover without intervention. At the end every order must exist exactly once
+// with a final status, every accepted cancellation must have taken effect, and all balances
+// must be exact to the kopek.
 package main
 
 import (
@@ -22,7 +22,7 @@ import (
 
 const (
 	users   = 500
-	balance = 4 // too little for all of the orders: some must be refused
+	balance = 4 // too little for all orders, so that some are refused
 	workers = 8
 	pause   = 200 * time.Millisecond
 	settle  = 3 * time.Minute
@@ -31,10 +31,10 @@ const (
 var victims = []string{"orders", "payments", "rabbitmq", "gateway", "postgres"}
 
 func main() {
-	orders := flag.Int("orders", 3000, "orders that must be accepted")
-	every := flag.Duration("every", 4*time.Second, "time between two kills")
+	orders := flag.Int("orders", 3000, "number of orders to place")
+	every := flag.Duration("every", 4*time.Second, "time between kills")
 	scale := flag.Int("scale", 1, "replicas of orders and of payments")
-	verbose := flag.Bool("v", false, "show what compose prints")
+	verbose := flag.Bool("v", false, "show the output of compose")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	log := io.Discard
@@ -62,20 +62,20 @@ func run(ctx context.Context, orders int, every time.Duration, scale int, log io
 	}
 
 	start := time.Now()
-	loading, done := context.WithCancel(ctx)
-	defer done()
+	loading, stop := context.WithCancel(ctx)
+	defer stop()
 	kills := make(chan map[string]int, 1)
-	go func() { kills <- crash(loading, s, every, out) }()
+	go func() { kills <- killInTurn(loading, s, every, out) }()
 	var placed load.Orders
 	err = client.PlaceThroughFaults(ctx, workers, users, orders, pause, &placed)
-	done()
+	stop()
 	killed := <-kills
 	if err != nil {
 		return err
 	}
 	accepted, cancelled := placed.Accepted(), placed.Cancelled()
-	fmt.Fprintf(out, "%d orders accepted and %d cancelled, %d requests sent again with their keys, in %.0f s, kills: %v\n",
-		len(accepted), len(cancelled), placed.Repeated.Load(), time.Since(start).Seconds(), killed)
+	fmt.Fprintf(out, "%d orders accepted, %d of them cancelled, %d requests retried, in %.0f s; kills: %v\n",
+		len(accepted), len(cancelled), placed.Retries.Load(), time.Since(start).Seconds(), killed)
 
 	took, err := settled(ctx, s)
 	if err != nil {
@@ -85,23 +85,24 @@ func run(ctx context.Context, orders int, every time.Duration, scale int, log io
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "all are terminal %.1f s after the last order:\n%s\n", took.Seconds(), counts)
-	wrong, err := s.Audit(ctx, accepted, cancelled)
+	fmt.Fprintf(out, "all orders terminal %.1f s after the load ended; orders by status and reason:\n%s\n", took.Seconds(), counts)
+	violations, err := s.Audit(ctx, accepted, cancelled)
 	if err != nil {
 		return err
 	}
-	for _, w := range wrong {
-		fmt.Fprintln(out, "WRONG:", w)
+	for _, v := range violations {
+		fmt.Fprintln(out, "audit: violation:", v)
 	}
-	if len(wrong) > 0 {
+	if len(violations) > 0 {
 		return errors.New("the audit failed")
 	}
-	fmt.Fprintln(out, "audit: no accepted order is lost, none was placed, charged or refunded twice, the money is exact")
+	fmt.Fprintln(out, "audit: passed. No accepted order is lost. No order was placed, charged or refunded twice. All balances are exact.")
 	return nil
 }
 
-// crash kills one victim after the other until ctx ends, and counts.
-func crash(ctx context.Context, s *stack.Stack, every time.Duration, out io.Writer) map[string]int {
+// killInTurn kills one service after another until ctx is done. It returns the number of
+// kills by service.
+func killInTurn(ctx context.Context, s *stack.Stack, every time.Duration, out io.Writer) map[string]int {
 	killed := map[string]int{}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -119,14 +120,15 @@ func crash(ctx context.Context, s *stack.Stack, every time.Duration, out io.Writ
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
-			fmt.Fprintln(out, "not killed:", victim, err)
-		case len(running) > 0: // else it is not back from its last death
+			fmt.Fprintf(out, "killing %s failed: %v\n", victim, err)
+		case len(running) > 0: // otherwise it has not restarted since the last kill
 			killed[victim]++
 		}
 	}
 }
 
-// settled waits, without a hand on anything, until every order has its end and no event waits.
+// settled waits until every order has a final status and every event is published. It
+// returns the time that took.
 func settled(ctx context.Context, s *stack.Stack) (time.Duration, error) {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, settle)
@@ -141,7 +143,7 @@ func settled(ctx context.Context, s *stack.Stack) (time.Duration, error) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return 0, fmt.Errorf("after %s still not settled: %s orders and events (%w)", settle, left, errors.Join(err, ctx.Err()))
+			return 0, fmt.Errorf("not settled after %s: %s orders and events are pending (%w)", settle, left, errors.Join(err, ctx.Err()))
 		}
 	}
 }

@@ -1,9 +1,9 @@
 //go:build generated
 
-// Command journey shops with a client that was generated from docs/openapi.yaml: if a
-// stranger's client works, the contract is good enough. Its arguments are a door of the
-// shop and a user without an account. What is not defined here comes from the generated
-// file, which the build lays beside this one.
+// Command journey uses the shop through a client generated from docs/openapi.yaml. It shows
+// that the contract is sufficient to write a client. Its arguments are the base URL of an
+// entry point and the id of a user without an account. The generated client is part of this
+// package; the build adds its file.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 	"strconv"
 	"time"
 
-	_ "github.com/oapi-codegen/runtime" // the generated file imports it, and go mod tidy does not see that one
+	_ "github.com/oapi-codegen/runtime" // imported by the generated file, which go mod tidy does not see
 )
 
 func main() {
@@ -29,7 +29,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	const usage = "usage: journey DOOR USER"
+	const usage = "usage: journey URL USER"
 	if len(args) != 2 {
 		return errors.New(usage)
 	}
@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
-	for _, step := range []func(context.Context, *ClientWithResponses, UserID) error{open, cancelPaid, refuse} {
+	for _, step := range []func(context.Context, *ClientWithResponses, UserID) error{open, cancelPaid, reject} {
 		if err := step(ctx, shop, user); err != nil {
 			return err
 		}
@@ -49,7 +49,8 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-// open opens the account, twice with one key: it is done once.
+// open sends the opening deposit twice with the same key and checks that it is processed
+// once.
 func open(ctx context.Context, shop *ClientWithResponses, user UserID) error {
 	key := fmt.Sprintf("open-%d", user)
 	for range 2 {
@@ -64,7 +65,7 @@ func open(ctx context.Context, shop *ClientWithResponses, user UserID) error {
 	return nil
 }
 
-// cancelPaid places an order, waits until it is paid, cancels it, and finds the refund.
+// cancelPaid places an order, waits until it is paid, cancels it and checks the refund.
 func cancelPaid(ctx context.Context, shop *ClientWithResponses, user UserID) error {
 	placed, err := shop.PlaceOrderWithResponse(ctx, nil, NewOrder{UserId: user, Item: "Laptop", Price: 999.99})
 	if err != nil {
@@ -122,18 +123,18 @@ func waitFor(ctx context.Context, shop *ClientWithResponses, id OrderID, status 
 	}
 }
 
-// refuse sends what cannot be, and reads the problem that names the field.
-func refuse(ctx context.Context, shop *ClientWithResponses, user UserID) error {
+// reject sends an invalid price and checks that the problem names the field.
+func reject(ctx context.Context, shop *ClientWithResponses, user UserID) error {
 	a, err := shop.PlaceOrderWithResponse(ctx, nil, NewOrder{UserId: user, Item: "Laptop", Price: -1})
 	if err != nil {
-		return fmt.Errorf("refuse: %w", err)
+		return fmt.Errorf("reject: %w", err)
 	}
 	p := a.ApplicationproblemJSON422
 	if p == nil || p.Type != ProblemTypeInvalidRequest || p.Status != http.StatusUnprocessableEntity {
-		return fmt.Errorf("refuse: %s %s", a.Status(), a.Body)
+		return fmt.Errorf("reject: %s %s", a.Status(), a.Body)
 	}
 	if p.Errors == nil || len(*p.Errors) != 1 || (*p.Errors)[0].Pointer == nil || *(*p.Errors)[0].Pointer != "/price" {
-		return fmt.Errorf("refuse: %s", a.Body)
+		return fmt.Errorf("reject: %s", a.Body)
 	}
 	return nil
 }
