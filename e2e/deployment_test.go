@@ -80,7 +80,7 @@ func TestServiceImagesAreSmall(t *testing.T) {
 	}
 }
 
-func TestEachRoleSeesItsOwnSchemaAlone(t *testing.T) {
+func TestRolesAccessOnlyTheirOwnSchema(t *testing.T) {
 	t.Parallel()
 	for _, tc := range [][2]string{{"orders", "payments"}, {"payments", "orders"}} {
 		own, other := tc[0], tc[1]
@@ -93,7 +93,7 @@ func TestEachRoleSeesItsOwnSchemaAlone(t *testing.T) {
 	}
 }
 
-func TestPageIsServedSafely(t *testing.T) {
+func TestPageHasSecurityHeaders(t *testing.T) {
 	t.Parallel()
 	a := get(t, shop.Page+"/")
 	require.Equal(t, http.StatusOK, a.status)

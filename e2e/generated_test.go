@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A client that is generated from the contract shops as a stranger's would. The
-// generated file exists in the build alone, laid over the package that uses it.
+// A client generated from the contract can use the shop. A build overlay adds the generated
+// file to the package that uses it.
 func TestGeneratedClient(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -26,17 +26,17 @@ func TestGeneratedClient(t *testing.T) {
 	client := filepath.Join(dir, "client.go")
 	run("tool", "oapi-codegen", "-generate", "types,client", "-package", "main", "-o", client, "../docs/openapi.yaml")
 
-	beside, err := filepath.Abs("generated/journey/client.go")
+	overlaid, err := filepath.Abs("generated/journey/client.go")
 	require.NoError(t, err)
 	overlay := filepath.Join(dir, "overlay.json")
-	content, err := json.Marshal(map[string]map[string]string{"Replace": {beside: client}})
+	content, err := json.Marshal(map[string]map[string]string{"Replace": {overlaid: client}})
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(overlay, content, 0o600))
 	journey := filepath.Join(dir, "journey")
 	run("build", "-tags", "generated", "-overlay", overlay, "-o", journey, "./generated/journey")
 
-	doors(t, func(t *testing.T, door string) {
-		out, err := exec.CommandContext(t.Context(), journey, door, strconv.FormatInt(newUser(), 10)).CombinedOutput()
+	atEntryPoints(t, func(t *testing.T, base string) {
+		out, err := exec.CommandContext(t.Context(), journey, base, strconv.FormatInt(newUser(), 10)).CombinedOutput()
 		require.NoError(t, err, string(out))
 	})
 }

@@ -14,7 +14,8 @@ import (
 	"gozon/shared/test/servicetest"
 )
 
-// health is what the engine knows of a service's checks: the last five, oldest first.
+// health returns the health status of a service and the start times of its last five checks,
+// oldest first.
 func health(t *testing.T, s *stack.Stack, service string) (status string, checks []time.Time) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "docker", "inspect", "-f", "{{json .State.Health}}", container(t, s, service)).Output()
@@ -30,8 +31,9 @@ func health(t *testing.T, s *stack.Stack, service string) (status string, checks
 	return h.Status, checks
 }
 
-// A check costs more than all else that an idle shop does, so one that is healthy is checked a few times a minute.
-func TestHealthyServicesAreSeldomChecked(t *testing.T) {
+// A health check costs more than everything else that an idle shop does, so a healthy
+// service is checked only a few times per minute.
+func TestHealthyServicesAreCheckedInfrequently(t *testing.T) {
 	t.Parallel()
 	for _, service := range services {
 		t.Run(service, func(t *testing.T) {
@@ -45,19 +47,20 @@ func TestHealthyServicesAreSeldomChecked(t *testing.T) {
 	}
 }
 
-// Whoever waits for a service waits no longer than it takes to start, and one that hangs is found out.
-func TestHungServiceIsUnhealthyUntilItGoesOn(t *testing.T) { //nolint:paralleltest // it stops the shop that the others share
+// A service that others wait for is checked often until it is healthy. A service that hangs
+// becomes unhealthy.
+func TestHungServiceIsUnhealthyUntilItResumes(t *testing.T) { //nolint:paralleltest // it stops a service that the other tests use
 	signal := func(name string) {
 		t.Helper()
 		const workers = `cd /proc; for pid in [0-9]*; do [ $pid = 1 ] || ! read -r name < $pid/comm || [ "$name" != nginx ] || kill -$0 $pid; done`
 		out, err := exec.CommandContext(t.Context(), "docker", "exec", container(t, shop, "frontend"), "bash", "-c", workers, name).CombinedOutput()
 		require.NoError(t, err, string(out))
 	}
-	becomes := func(wanted string) {
+	becomes := func(want string) {
 		t.Helper()
 		servicetest.Eventually(t, func() bool {
 			status, _ := health(t, shop, "frontend")
-			return status == wanted
+			return status == want
 		})
 	}
 	becomes("healthy")

@@ -18,19 +18,19 @@ import (
 
 func TestOrderIsPaid(t *testing.T) {
 	t.Parallel()
-	doors(t, func(t *testing.T, door string) {
+	atEntryPoints(t, func(t *testing.T, base string) {
 		user := newUser()
-		opened := post(t, door+"/accounts/", fmt.Sprintf(`{"user_id":%d,"balance":1000}`, user))
+		opened := post(t, base+"/accounts/", fmt.Sprintf(`{"user_id":%d,"balance":1000}`, user))
 		require.Equal(t, http.StatusCreated, opened.status, opened.body)
 		require.JSONEq(t, fmt.Sprintf(`{"user_id":%d,"balance":1000}`, user), opened.body)
-		topped := post(t, door+"/accounts", fmt.Sprintf(`{"user_id":%d,"balance":0.5}`, user))
+		topped := post(t, base+"/accounts", fmt.Sprintf(`{"user_id":%d,"balance":0.5}`, user))
 		require.Equal(t, http.StatusOK, topped.status, topped.body)
 
-		o := settled(t, door, place(t, door, user, "999.99").ID)
+		o := settled(t, base, place(t, base, user, "999.99").ID)
 		require.Equal(t, "PAID", o.Status)
 		require.Equal(t, 2, o.Version)
 		require.Empty(t, o.CancelReason)
-		require.Equal(t, "0.51", balance(t, door, user))
+		require.Equal(t, "0.51", balance(t, base, user))
 
 		var statement struct {
 			Entries []struct {
@@ -40,7 +40,7 @@ func TestOrderIsPaid(t *testing.T) {
 				OrderID string `json:"order_id"`
 			}
 		}
-		get(t, fmt.Sprintf("%s/accounts/%d/entries/", door, user)).decode(t, &statement)
+		get(t, fmt.Sprintf("%s/accounts/%d/entries/", base, user)).decode(t, &statement)
 		require.Len(t, statement.Entries, 3)
 		require.Equal(t, "charge", statement.Entries[0].Kind)
 		require.Equal(t, o.ID, statement.Entries[0].OrderID)
@@ -49,28 +49,28 @@ func TestOrderIsPaid(t *testing.T) {
 
 func TestUnpayableOrderIsCancelledWithAReason(t *testing.T) {
 	t.Parallel()
-	doors(t, func(t *testing.T, door string) {
+	atEntryPoints(t, func(t *testing.T, base string) {
 		user := newUser()
-		o := settled(t, door, place(t, door, user, "1").ID)
+		o := settled(t, base, place(t, base, user, "1").ID)
 		require.Equal(t, "CANCELLED", o.Status)
 		require.Equal(t, "account_not_found", o.CancelReason)
-		require.Equal(t, http.StatusNotFound, get(t, fmt.Sprintf("%s/accounts/%d", door, user)).status)
+		require.Equal(t, http.StatusNotFound, get(t, fmt.Sprintf("%s/accounts/%d", base, user)).status)
 
-		require.Equal(t, http.StatusCreated, post(t, door+"/accounts/", fmt.Sprintf(`{"user_id":%d,"balance":10}`, user)).status)
-		o = settled(t, door, place(t, door, user, "10.01").ID)
+		require.Equal(t, http.StatusCreated, post(t, base+"/accounts/", fmt.Sprintf(`{"user_id":%d,"balance":10}`, user)).status)
+		o = settled(t, base, place(t, base, user, "10.01").ID)
 		require.Equal(t, "CANCELLED", o.Status)
 		require.Equal(t, "insufficient_funds", o.CancelReason)
-		require.Equal(t, "10", balance(t, door, user))
+		require.Equal(t, "10", balance(t, base, user))
 	})
 }
 
 func TestOrdersArePaged(t *testing.T) {
 	t.Parallel()
-	doors(t, func(t *testing.T, door string) {
+	atEntryPoints(t, func(t *testing.T, base string) {
 		user := newUser()
 		var placed []string
 		for range 7 {
-			placed = append([]string{place(t, door, user, "1").ID}, placed...)
+			placed = append([]string{place(t, base, user, "1").ID}, placed...)
 		}
 		var seen []string
 		cursor := ""
@@ -79,7 +79,7 @@ func TestOrdersArePaged(t *testing.T) {
 				Orders     []order
 				NextCursor string `json:"next_cursor"`
 			}
-			get(t, fmt.Sprintf("%s/orders?user_id=%d&limit=3%s", door, user, cursor)).decode(t, &page)
+			get(t, fmt.Sprintf("%s/orders?user_id=%d&limit=3%s", base, user, cursor)).decode(t, &page)
 			for _, o := range page.Orders {
 				seen = append(seen, o.ID)
 			}
@@ -113,8 +113,8 @@ func TestInvalidRequestsGetAProblem(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			doors(t, func(t *testing.T, door string) {
-				a := call(t, tc.method, door+tc.path, tc.contentType, tc.body)
+			atEntryPoints(t, func(t *testing.T, base string) {
+				a := call(t, tc.method, base+tc.path, tc.contentType, tc.body)
 				require.Equal(t, tc.status, a.status, a.body)
 				require.Equal(t, "application/problem+json", a.header.Get("Content-Type"))
 				var p struct {

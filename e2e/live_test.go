@@ -23,6 +23,7 @@ import (
 	"gozon/shared/test/servicetest"
 )
 
+// next returns the type and the order of the next event that is not a heartbeat.
 func next(t *testing.T, s *servicetest.Stream) (kind string, o order) {
 	t.Helper()
 	for {
@@ -36,7 +37,7 @@ func next(t *testing.T, s *servicetest.Stream) (kind string, o order) {
 	}
 }
 
-// until takes events until the order has the status.
+// until reads events until the order has the status.
 func until(t *testing.T, s *servicetest.Stream, id, status string) {
 	t.Helper()
 	for {
@@ -46,37 +47,37 @@ func until(t *testing.T, s *servicetest.Stream, id, status string) {
 	}
 }
 
-// Nothing between the service and the client holds an event back.
-func TestOrdersAreFollowedLive(t *testing.T) {
+// No component between the service and the client buffers events.
+func TestOrderEventsAreDeliveredImmediately(t *testing.T) {
 	t.Parallel()
-	doors(t, func(t *testing.T, door string) {
+	atEntryPoints(t, func(t *testing.T, base string) {
 		user := newUser()
-		s := servicetest.OpenStream(t, fmt.Sprintf("%s/orders/events?user_id=%d", door, user), "")
+		s := servicetest.OpenStream(t, fmt.Sprintf("%s/orders/events?user_id=%d", base, user), "")
 		kind, _ := next(t, s)
 		require.Equal(t, "snapshot", kind)
-		require.Equal(t, http.StatusCreated, post(t, door+"/accounts/", fmt.Sprintf(`{"user_id":%d,"balance":5}`, user)).status)
-		o := place(t, door, user, "5")
+		require.Equal(t, http.StatusCreated, post(t, base+"/accounts/", fmt.Sprintf(`{"user_id":%d,"balance":5}`, user)).status)
+		o := place(t, base, user, "5")
 		until(t, s, o.ID, "PAID")
-		require.Equal(t, http.StatusAccepted, call(t, http.MethodPost, door+"/orders/"+o.ID+"/cancel", "", "").status)
+		require.Equal(t, http.StatusAccepted, call(t, http.MethodPost, base+"/orders/"+o.ID+"/cancel", "", "").status)
 		until(t, s, o.ID, "CANCELLED")
-		require.Equal(t, "5", balance(t, door, user))
+		require.Equal(t, "5", balance(t, base, user))
 	})
 }
 
-// follower is a client as browsers are: it comes back with the id of the last event.
+// follower reads an event stream like a browser: it reconnects with the id of the last event.
 type follower struct {
-	mu        sync.Mutex
-	last      string
-	snapshots int
-	breaks    int
-	seen      map[string]order // the newest version of each
+	mu            sync.Mutex
+	last          string
+	snapshots     int
+	interruptions int
+	seen          map[string]order // the newest version of each order
 }
 
 func (f *follower) follow(ctx context.Context, url string) {
 	for ctx.Err() == nil {
 		f.once(ctx, url)
 		select {
-		case <-time.After(100 * time.Millisecond): // the "retry" of the stream, impatiently
+		case <-time.After(100 * time.Millisecond): // shorter than the "retry" of the stream
 		case <-ctx.Done():
 		}
 	}
@@ -100,7 +101,7 @@ func (f *follower) once(ctx context.Context, url string) {
 	}
 	for e := range servicetest.ReadEvents(resp.Body) {
 		if e.Data != "" {
-			f.take(e.Type, e.Data)
+			f.record(e.Type, e.Data)
 		}
 		if e.ID != "" {
 			f.last = e.ID
@@ -108,10 +109,10 @@ func (f *follower) once(ctx context.Context, url string) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.breaks++
+	f.interruptions++
 }
 
-func (f *follower) take(kind, data string) {
+func (f *follower) record(kind, data string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if kind == "snapshot" {
@@ -124,7 +125,8 @@ func (f *follower) take(kind, data string) {
 	}
 }
 
-func (f *follower) ended(ids []string) bool {
+// allPaid reports whether the follower has received all of the orders as PAID.
+func (f *follower) allPaid(ids []string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, id := range ids {
@@ -135,10 +137,10 @@ func (f *follower) ended(ids []string) bool {
 	return true
 }
 
-// Three replicas of each. Those of orders die one after the other, while orders are
-// placed with keys until they are answered: whoever follows is told all of it, with no
-// snapshot to cover a gap, and each key is one order.
-func TestStreamsSurviveTheDeathOfReplicas(t *testing.T) { //nolint:paralleltest // it changes the shop that the other tests use
+// With three replicas of each service, the replicas of orders crash one after another while
+// orders are placed. Requests are retried with their key until they are accepted. Every
+// follower receives every change without a second snapshot, and each key creates one order.
+func TestStreamsSurviveReplicaCrashes(t *testing.T) { //nolint:paralleltest // it changes the shop that the other tests use
 	shop.Scale = map[string]int{"orders": 3, "payments": 3}
 	require.NoError(t, shop.Start(t.Context()))
 	const followers, orders = 6, 12
@@ -147,7 +149,7 @@ func TestStreamsSurviveTheDeathOfReplicas(t *testing.T) { //nolint:paralleltest 
 	user := newUser()
 	require.Equal(t, http.StatusCreated, post(t, shop.API+"/accounts/", fmt.Sprintf(`{"user_id":%d,"balance":1000}`, user)).status)
 	var all []*follower
-	for i := range followers { // at both doors
+	for i := range followers { // half of them at each entry point
 		f := &follower{seen: map[string]order{}}
 		all = append(all, f)
 		go f.follow(ctx, fmt.Sprintf("%s/orders/events?user_id=%d", []string{shop.Page, shop.API}[i%2], user))
@@ -167,7 +169,7 @@ func TestStreamsSurviveTheDeathOfReplicas(t *testing.T) { //nolint:paralleltest 
 	var ids []string
 	for i := range 3 {
 		var replicas []stack.Container
-		servicetest.Eventually(t, func() bool { // the one that died before is back
+		servicetest.Eventually(t, func() bool { // the replica that crashed before has restarted
 			var err error
 			replicas, err = shop.Containers(t.Context(), "orders")
 			return err == nil && len(replicas) == 3
@@ -178,7 +180,7 @@ func TestStreamsSurviveTheDeathOfReplicas(t *testing.T) { //nolint:paralleltest 
 			}
 			key := fmt.Sprintf("%d-%d-%d", user, i, j)
 			servicetest.Eventually(t, func() bool {
-				a := postOnce(t, shop.API+"/orders/", key, fmt.Sprintf(`{"user_id":%d,"item":"Book","price":1}`, user))
+				a := postWithKey(t, shop.API+"/orders/", key, fmt.Sprintf(`{"user_id":%d,"item":"Book","price":1}`, user))
 				var o order
 				if a.status != http.StatusCreated || json.Unmarshal([]byte(a.body), &o) != nil {
 					return false
@@ -191,29 +193,30 @@ func TestStreamsSurviveTheDeathOfReplicas(t *testing.T) { //nolint:paralleltest 
 	}
 	servicetest.Eventually(t, func() bool {
 		for _, f := range all {
-			if !f.ended(ids) {
+			if !f.allPaid(ids) {
 				return false
 			}
 		}
 		return true
 	})
-	breaks := 0
+	interruptions := 0
 	for _, f := range all {
 		f.mu.Lock()
-		require.Equal(t, 1, f.snapshots, "what was missed was told one by one")
-		require.Len(t, f.seen, len(ids), "and nothing else")
-		breaks += f.breaks
+		require.Equal(t, 1, f.snapshots, "missed changes must be delivered as events, not as another snapshot")
+		require.Len(t, f.seen, len(ids), "every order must be received, and no other")
+		interruptions += f.interruptions
 		f.mu.Unlock()
 	}
-	require.GreaterOrEqual(t, breaks, followers, "every stream was at a replica that died")
+	require.GreaterOrEqual(t, interruptions, followers, "the crashes must have interrupted streams")
 	var page struct{ Orders []order }
 	get(t, fmt.Sprintf("%s/orders?user_id=%d&limit=100", shop.API, user)).decode(t, &page)
-	require.Len(t, page.Orders, 3*orders, "each key is one order")
+	require.Len(t, page.Orders, 3*orders, "each key must create one order")
 	require.Equal(t, strconv.Itoa(1000-3*orders), balance(t, shop.API, user))
 }
 
-var resident = regexp.MustCompile(`(?m)^process_resident_memory_bytes (\S+)$`)
+var residentMemory = regexp.MustCompile(`(?m)^process_resident_memory_bytes (\S+)$`)
 
+// residentBytes returns the resident memory of the replica at an IP address.
 func residentBytes(t *testing.T, ip string) float64 {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+ip+":9090/metrics", http.NoBody)
@@ -223,7 +226,7 @@ func residentBytes(t *testing.T, ip string) float64 {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
-	m := resident.FindSubmatch(body)
+	m := residentMemory.FindSubmatch(body)
 	require.NotNil(t, m)
 	bytes, err := strconv.ParseFloat(string(m[1]), 64)
 	require.NoError(t, err)
@@ -231,7 +234,7 @@ func residentBytes(t *testing.T, ip string) float64 {
 }
 
 // 5,000 idle streams on one replica cost less than 100 MB.
-func TestIdleStreamsAreCheap(t *testing.T) { //nolint:paralleltest // it weighs a replica
+func TestIdleStreamsAreCheap(t *testing.T) { //nolint:paralleltest // it measures the memory of a replica
 	replicas, err := shop.Containers(t.Context(), "orders")
 	require.NoError(t, err)
 	ip := replicas[0].IP
@@ -239,12 +242,12 @@ func TestIdleStreamsAreCheap(t *testing.T) { //nolint:paralleltest // it weighs 
 		return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), "tcp", ip+":8080")
 	}
 	if runtime.GOOS != "linux" {
-		t.Skip("containers have no address of their own where the engine runs in a virtual machine")
+		t.Skip("container addresses are not reachable if the engine runs in a virtual machine")
 	}
 	before := residentBytes(t, ip)
 	const streams, limit = 5000, 100_000_000
-	const some = 50 // at once: a herd would be told to come back
-	opened := func(c net.Conn) {
+	const concurrent = 50 // more at once could be rejected with a 503
+	requireOpen := func(c net.Conn) {
 		t.Helper()
 		require.NoError(t, c.SetReadDeadline(time.Now().Add(time.Minute)))
 		line, err := bufio.NewReaderSize(c, 64).ReadString('\n')
@@ -258,12 +261,12 @@ func TestIdleStreamsAreCheap(t *testing.T) { //nolint:paralleltest // it weighs 
 		defer c.Close()
 		_, err = fmt.Fprintf(c, "GET /orders/events?user_id=%d HTTP/1.1\r\nHost: orders\r\n\r\n", newUser()+int64(i))
 		require.NoError(t, err)
-		if open = append(open, c); i >= some {
-			opened(open[i-some])
+		if open = append(open, c); i >= concurrent {
+			requireOpen(open[i-concurrent])
 		}
 	}
-	for _, c := range open[streams-some:] {
-		opened(c)
+	for _, c := range open[streams-concurrent:] {
+		requireOpen(c)
 	}
 	cost := residentBytes(t, ip) - before
 	t.Logf("%d idle streams cost %.1f MB, %.1f kB each", streams, cost/1e6, cost/streams/1e3)

@@ -43,23 +43,24 @@ func run(m *testing.M) int {
 	return code
 }
 
-// doors are the two ways in; every promise of the API holds at both.
-func doors(t *testing.T, test func(t *testing.T, door string)) {
+// atEntryPoints runs a test with the base URL of each entry point. The API behaves the same
+// at both.
+func atEntryPoints(t *testing.T, test func(t *testing.T, base string)) {
 	t.Helper()
-	for name, door := range map[string]string{"page": shop.Page, "gateway": shop.API} {
+	for name, base := range map[string]string{"page": shop.Page, "gateway": shop.API} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, door)
+			test(t, base)
 		})
 	}
 }
 
 var users atomic.Int64
 
-// newUser is a user whom no other test knows.
+// newUser returns the id of a user that no other test uses.
 func newUser() int64 { return 1_000_000 + users.Add(1) }
 
-// client shows redirects instead of following them.
+// client does not follow redirects.
 var client = &http.Client{
 	Timeout:       20 * time.Second,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -76,7 +77,8 @@ func (a answer) decode(t *testing.T, v any) {
 	require.NoError(t, json.Unmarshal([]byte(a.body), v), a.body)
 }
 
-// call sends a request with more header, names and values in turn.
+// call sends a request and checks the exchange against the contract. header lists names and
+// values of additional headers alternately.
 func call(t *testing.T, method, url, contentType, body string, header ...string) answer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
@@ -92,7 +94,7 @@ func call(t *testing.T, method, url, contentType, body string, header ...string)
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
-	if req.URL.Path != "/" { // the page is no part of the API; all else is held to its contract
+	if req.URL.Path != "/" { // the page is not part of the contract
 		contracttest.Check(t, req, []byte(body), resp, b)
 	}
 	return answer{resp.StatusCode, resp.Header, string(b)}
@@ -103,7 +105,8 @@ func post(t *testing.T, url, body string) answer {
 	return call(t, http.MethodPost, url, "application/json", body)
 }
 
-func postOnce(t *testing.T, url, key, body string) answer {
+// postWithKey sends a POST with an Idempotency-Key.
+func postWithKey(t *testing.T, url, key, body string) answer {
 	t.Helper()
 	return call(t, http.MethodPost, url, "application/json", body, "Idempotency-Key", key)
 }
@@ -132,9 +135,9 @@ func (o order) steps() []string {
 	return names
 }
 
-func place(t *testing.T, door string, user int64, price string) order {
+func place(t *testing.T, base string, user int64, price string) order {
 	t.Helper()
-	a := post(t, door+"/orders/", fmt.Sprintf(`{"user_id":%d,"item":"Laptop","price":%s}`, user, price))
+	a := post(t, base+"/orders/", fmt.Sprintf(`{"user_id":%d,"item":"Laptop","price":%s}`, user, price))
 	require.Equal(t, http.StatusCreated, a.status, a.body)
 	var o order
 	a.decode(t, &o)
@@ -145,31 +148,31 @@ func place(t *testing.T, door string, user int64, price string) order {
 }
 
 // settled waits until the order is no longer NEW.
-func settled(t *testing.T, door, id string) order {
+func settled(t *testing.T, base, id string) order {
 	t.Helper()
 	var o order
 	servicetest.Eventually(t, func() bool {
-		get(t, door+"/orders/"+id).decode(t, &o)
+		get(t, base+"/orders/"+id).decode(t, &o)
 		return o.Status != "NEW"
 	})
 	return o
 }
 
 // ended waits until the order has its final status after a cancellation.
-func ended(t *testing.T, door, id string) order {
+func ended(t *testing.T, base, id string) order {
 	t.Helper()
 	var o order
 	servicetest.Eventually(t, func() bool {
-		get(t, door+"/orders/"+id).decode(t, &o)
+		get(t, base+"/orders/"+id).decode(t, &o)
 		return o.Status == "CANCELLED"
 	})
 	return o
 }
 
-func balance(t *testing.T, door string, user int64) string {
+func balance(t *testing.T, base string, user int64) string {
 	t.Helper()
 	var a struct{ Balance json.Number }
-	got := get(t, fmt.Sprintf("%s/accounts/%d", door, user))
+	got := get(t, fmt.Sprintf("%s/accounts/%d", base, user))
 	require.Equal(t, http.StatusOK, got.status, got.body)
 	got.decode(t, &a)
 	return a.Balance.String()

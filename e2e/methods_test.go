@@ -15,21 +15,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// HEAD answers as GET does, without a body, at both entry points; of an event stream, too,
-// which has no end.
-func TestHeadIsGetWithoutTheBody(t *testing.T) {
+// HEAD returns the status and headers of GET without a body, at both entry points and for
+// event streams as well.
+func TestHeadMatchesGet(t *testing.T) {
 	t.Parallel()
-	doors(t, func(t *testing.T, door string) {
+	atEntryPoints(t, func(t *testing.T, base string) {
 		user := newUser()
-		require.Equal(t, http.StatusCreated, post(t, door+"/accounts/", fmt.Sprintf(`{"user_id":%d,"balance":1}`, user)).status)
-		o := settled(t, door, place(t, door, user, "1").ID)
+		require.Equal(t, http.StatusCreated, post(t, base+"/accounts/", fmt.Sprintf(`{"user_id":%d,"balance":1}`, user)).status)
+		o := settled(t, base, place(t, base, user, "1").ID)
 		for _, path := range []string{
 			"/orders/" + o.ID, fmt.Sprint("/orders?user_id=", user), fmt.Sprint("/accounts/", user), fmt.Sprintf("/accounts/%d/entries/", user),
 			"/docs", "/openapi.yaml", "/problems/", "/problems/outcome-unknown",
 			"/orders/1", "/orders/01980f5e-7b1c-7000-8000-000000000001", "/accounts/x", "/nothing", "/problems/nothing",
 		} {
-			// nginx compresses no HEAD, and changes the ETag of what it compresses.
-			want, got := call(t, http.MethodGet, door+path, "", "", "Accept-Encoding", "identity"), call(t, http.MethodHead, door+path, "", "")
+			// nginx does not compress HEAD responses, and changes the ETag of compressed ones.
+			want, got := call(t, http.MethodGet, base+path, "", "", "Accept-Encoding", "identity"), call(t, http.MethodHead, base+path, "", "")
 			require.Equal(t, want.status, got.status, path)
 			require.Empty(t, got.body)
 			for _, name := range []string{"Content-Type", "Content-Security-Policy", "Cache-Control", "Etag"} {
@@ -39,10 +39,10 @@ func TestHeadIsGetWithoutTheBody(t *testing.T) {
 				require.Equal(t, length, got.header.Get("Content-Length"), path)
 			}
 		}
-		events := call(t, http.MethodHead, fmt.Sprintf("%s/orders/events?user_id=%d", door, user), "", "")
+		events := call(t, http.MethodHead, fmt.Sprintf("%s/orders/events?user_id=%d", base, user), "", "")
 		require.Equal(t, http.StatusOK, events.status)
 		require.Equal(t, "text/event-stream", events.header.Get("Content-Type"))
-		require.Equal(t, http.StatusBadRequest, call(t, http.MethodHead, door+"/orders/events", "", "").status)
+		require.Equal(t, http.StatusBadRequest, call(t, http.MethodHead, base+"/orders/events", "", "").status)
 	})
 	for _, url := range []string{
 		shop.API + "/livez", shop.API + "/readyz", shop.API + "/docs/docs.js", shop.Page + "/docs/swagger-ui.css",
@@ -56,8 +56,8 @@ func TestHeadIsGetWithoutTheBody(t *testing.T) {
 	}
 }
 
-// A 405 names the methods that its path has, and no other, whatever the method was.
-func TestAllowIsTrue(t *testing.T) {
+// A 405 lists exactly the methods that the path supports.
+func TestAllowListsSupportedMethods(t *testing.T) {
 	t.Parallel()
 	const id = "01980f5e-7b1c-7000-8000-000000000001"
 	allowed := map[string][]string{
@@ -65,20 +65,20 @@ func TestAllowIsTrue(t *testing.T) {
 		"/accounts": {"POST"}, "/accounts/1": {"GET", "HEAD"}, "/accounts/1/entries": {"GET", "HEAD"},
 		"/docs": {"GET", "HEAD"}, "/openapi.yaml": {"GET", "HEAD"}, "/problems": {"GET", "HEAD"}, "/problems/internal": {"GET", "HEAD"},
 	}
-	doors(t, func(t *testing.T, door string) {
+	atEntryPoints(t, func(t *testing.T, base string) {
 		for path, want := range allowed {
 			for _, method := range []string{"HEAD", "GET", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "FOO"} {
 				for _, slash := range []string{"", "/"} {
 					if slices.Contains(want, method) {
 						continue
 					}
-					a := call(t, method, door+path+slash, "", "")
+					a := call(t, method, base+path+slash, "", "")
 					require.Equal(t, http.StatusMethodNotAllowed, a.status, "%s %s", method, path)
 					require.Equal(t, want, methods(a.header), "%s %s", method, path)
 				}
 			}
-			for _, method := range []string{"TRACE", "CONNECT"} { // no client of Go's sends them as they are
-				resp, body := raw(t, door, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n", method, path))
+			for _, method := range []string{"TRACE", "CONNECT"} { // net/http clients cannot send them unchanged
+				resp, body := raw(t, base, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n", method, path))
 				require.Equal(t, http.StatusMethodNotAllowed, resp.StatusCode, "%s %s", method, path)
 				require.Equal(t, want, methods(resp.Header), "%s %s", method, path)
 				require.Contains(t, body, "/problems/method-not-allowed")
@@ -99,31 +99,31 @@ func methods(h http.Header) []string {
 	return all
 }
 
-// An HTTP/1.0 client need not say which host it means.
-func TestOldClientIsServed(t *testing.T) {
+// HTTP/1.0 requests do not need a Host header.
+func TestHTTP10WithoutHostIsServed(t *testing.T) {
 	t.Parallel()
-	doors(t, func(t *testing.T, door string) {
+	atEntryPoints(t, func(t *testing.T, base string) {
 		for path, status := range map[string]int{"/orders?user_id=1": http.StatusOK, "/docs": http.StatusOK, "/orders/1": http.StatusBadRequest} {
-			resp, _ := raw(t, door, "GET "+path+" HTTP/1.0\r\n\r\n")
+			resp, _ := raw(t, base, "GET "+path+" HTTP/1.0\r\n\r\n")
 			require.Equal(t, status, resp.StatusCode, path)
 		}
 	})
 }
 
-// One request has one id, also when its client calls the header one of its connection.
+// A request has exactly one id, even if the client lists X-Request-Id in Connection.
 func TestRequestHasOneID(t *testing.T) {
 	t.Parallel()
-	doors(t, func(t *testing.T, door string) {
-		a := call(t, http.MethodGet, door+"/orders/1", "", "", "X-Request-Id", "mine", "Connection", "X-Request-Id")
+	atEntryPoints(t, func(t *testing.T, base string) {
+		a := call(t, http.MethodGet, base+"/orders/1", "", "", "X-Request-Id", "mine", "Connection", "X-Request-Id")
 		require.Contains(t, a.body, `"request_id":"mine"`)
 		require.Equal(t, []string{"mine"}, a.header.Values("X-Request-Id"))
 	})
 }
 
-// raw sends bytes as they are on a connection of their own.
-func raw(t *testing.T, door, sent string) (*http.Response, string) {
+// raw sends bytes unchanged over a new connection.
+func raw(t *testing.T, base, sent string) (*http.Response, string) {
 	t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(door, "http://")) //nolint:noctx // bounded by the test
+	conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://")) //nolint:noctx // bounded by the test
 	require.NoError(t, err)
 	defer conn.Close()
 	_, err = io.WriteString(conn, sent)

@@ -22,19 +22,19 @@ import (
 	"gozon/shared/test/servicetest"
 )
 
-// held is an item whose orders can be stopped in the middle of their commit.
+// held is the item of orders whose commit can be blocked.
 const held = "held"
 
-// holdLock is the advisory lock that the commit of such an order waits for, and holdLocks
-// finds those that hold it or wait for it.
+// holdLock is the advisory lock that the commit of such an order waits for. holdLocks
+// selects the sessions that hold the lock or wait for it.
 const (
 	holdLock  = "20251125"
 	holdLocks = "FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND objid = " + holdLock
 )
 
-// holdable prepares the database: a deferred trigger runs within COMMIT, where no
-// lock_timeout of the service's may end its wait.
-func holdable(t *testing.T) {
+// installHold prepares the database for hold. It adds a deferred trigger, which runs during
+// COMMIT, and disables the lock_timeout of the service so that it cannot end the wait.
+func installHold(t *testing.T) {
 	t.Helper()
 	_, err := shop.SQLInput(t.Context(), `
 		CREATE FUNCTION orders.hold_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -51,7 +51,8 @@ func holdable(t *testing.T) {
 	})
 }
 
-// hold stops the commits of orders of the held item until release, which waits for their end.
+// hold blocks the commits of orders of the held item until release is called. release waits
+// until they have ended.
 func hold(t *testing.T) (release func()) {
 	t.Helper()
 	db, err := shop.Containers(t.Context(), "postgres")
@@ -70,7 +71,7 @@ func hold(t *testing.T) (release func()) {
 	require.Equal(t, "held\n", line)
 	release = sync.OnceFunc(func() {
 		require.NoError(t, in.Close())
-		_ = cmd.Wait() // a test that failed has cancelled it
+		_ = cmd.Wait() // fails if the end of the test cancelled it
 		servicetest.Eventually(t, func() bool {
 			n, err := shop.SQL(context.WithoutCancel(t.Context()), "SELECT count(*) "+holdLocks)
 			return err == nil && n == "0"
@@ -80,7 +81,7 @@ func hold(t *testing.T) (release func()) {
 	return release
 }
 
-// committing waits until an order is being held, and returns the replica that commits it.
+// committing waits until a commit is blocked, and returns the replica that waits for it.
 func committing(t *testing.T) stack.Container {
 	t.Helper()
 	var ip string
@@ -96,7 +97,7 @@ func committing(t *testing.T) stack.Container {
 	return replicas[i]
 }
 
-// kill ends a container. It stays away until revive, or the end of the test.
+// kill runs docker kill. The container stays down until revive is called or the test ends.
 func kill(t *testing.T, c stack.Container) {
 	t.Helper()
 	t.Cleanup(func() { revive(t, c) })
@@ -104,6 +105,7 @@ func kill(t *testing.T, c stack.Container) {
 	require.NoError(t, err, string(out))
 }
 
+// revive starts a killed container and waits until the shop is ready.
 func revive(t *testing.T, c stack.Container) {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
@@ -112,11 +114,11 @@ func revive(t *testing.T, c stack.Container) {
 	require.NoError(t, shop.Wait(ctx))
 }
 
-// known waits until the gateway knows n replicas of orders.
-func known(t *testing.T, n int) {
+// waitForReplicas waits until the gateway has discovered n replicas of orders.
+func waitForReplicas(t *testing.T, n int) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
-		return // containers have no address of their own where the engine runs in a virtual machine
+		return // container addresses are not reachable if the engine runs in a virtual machine
 	}
 	gateway, err := shop.Containers(t.Context(), "gateway")
 	require.NoError(t, err)
@@ -146,12 +148,12 @@ func heldOrder(user int64) string {
 	return fmt.Sprintf(`{"user_id":%d,"item":%q,"price":1}`, user, held)
 }
 
-// placeHeld sends the order on a connection of its own: on a used one, this client could
-// repeat a request by itself.
-func placeHeld(t *testing.T, door string, user int64, header []string) <-chan outcome {
+// placeHeld places a held order in the background over a new connection. On a reused
+// connection, this client could retry the request itself.
+func placeHeld(t *testing.T, base string, user int64, header []string) <-chan outcome {
 	t.Helper()
 	body := heldOrder(user)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, door+"/orders/", strings.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/orders/", strings.NewReader(body))
 	require.NoError(t, err)
 	req.Header.Set("Content-Type", "application/json")
 	for i := 0; i < len(header); i += 2 {
@@ -174,38 +176,39 @@ func placeHeld(t *testing.T, door string, user int64, header []string) <-chan ou
 	return answered
 }
 
-func orders(t *testing.T, user int64) string {
+// countOrders returns the number of orders of a user.
+func countOrders(t *testing.T, user int64) string {
 	t.Helper()
 	n, err := shop.SQL(t.Context(), fmt.Sprint("SELECT count(*) FROM orders.orders WHERE user_id = ", user))
 	require.NoError(t, err)
 	return n
 }
 
-// A replica is killed while it commits an order, and the commit takes place. Whichever
-// header the order had, no answer says that nothing was done, and there is one order.
-func TestReplicaDiesWhileItCommits(t *testing.T) { //nolint:paralleltest // it kills what the other tests use
-	holdable(t)
-	for _, replicas := range []int{1, 2} { //nolint:paralleltest // nor do its parts run at once
+// A replica is killed during the commit of an order, and the commit succeeds. Whichever key
+// header the request has, no response reports that nothing was done, and there is one order.
+func TestReplicaCrashDuringCommit(t *testing.T) { //nolint:paralleltest // it kills services that the other tests use
+	installHold(t)
+	for _, replicas := range []int{1, 2} { //nolint:paralleltest // the subtests kill services as well
 		shop.Scale = map[string]int{"orders": replicas}
 		require.NoError(t, shop.Start(t.Context()))
-		for door, url := range map[string]string{"page": shop.Page, "gateway": shop.API} {
+		for entryPoint, base := range map[string]string{"page": shop.Page, "gateway": shop.API} {
 			for _, name := range []string{"no key", "Idempotency-Key", "X-Idempotency-Key"} {
-				t.Run(fmt.Sprintf("%d replicas, %s, %s", replicas, door, name), func(t *testing.T) {
-					known(t, replicas)
+				t.Run(fmt.Sprintf("%d replicas, %s, %s", replicas, entryPoint, name), func(t *testing.T) {
+					waitForReplicas(t, replicas)
 					user := newUser()
 					key := fmt.Sprint("commit-", user)
 					header := map[string][]string{"Idempotency-Key": {name, key}, "X-Idempotency-Key": {name, key}}[name]
-					for range 2 * replicas { // the gateway has a connection to each
-						require.Equal(t, http.StatusOK, get(t, fmt.Sprintf("%s/orders/?user_id=%d", url, user)).status)
+					for range 2 * replicas { // so that the gateway has a connection to each replica
+						require.Equal(t, http.StatusOK, get(t, fmt.Sprintf("%s/orders/?user_id=%d", base, user)).status)
 					}
 					release := hold(t)
-					answered := placeHeld(t, url, user, header)
+					answered := placeHeld(t, base, user, header)
 					victim := committing(t)
 					kill(t, victim)
 					a := <-answered
 					release()
 					require.NoError(t, a.err)
-					require.Equal(t, "1", orders(t, user), "the commit took place, once")
+					require.Equal(t, "1", countOrders(t, user), "the order must be placed exactly once")
 					if name == "Idempotency-Key" && a.status == http.StatusConflict {
 						require.Contains(t, a.body, "/problems/request-in-flight")
 					} else {
@@ -214,10 +217,10 @@ func TestReplicaDiesWhileItCommits(t *testing.T) { //nolint:paralleltest // it k
 					}
 					revive(t, victim)
 					if name == "Idempotency-Key" {
-						again := postOnce(t, url+"/orders/", key, heldOrder(user))
-						require.Equal(t, http.StatusCreated, again.status, again.body)
-						require.Equal(t, "true", again.header.Get("Idempotent-Replayed"))
-						require.Equal(t, "1", orders(t, user))
+						retry := postWithKey(t, base+"/orders/", key, heldOrder(user))
+						require.Equal(t, http.StatusCreated, retry.status, retry.body)
+						require.Equal(t, "true", retry.header.Get("Idempotent-Replayed"))
+						require.Equal(t, "1", countOrders(t, user))
 					}
 				})
 			}
@@ -225,10 +228,11 @@ func TestReplicaDiesWhileItCommits(t *testing.T) { //nolint:paralleltest // it k
 	}
 }
 
-// The gateway is killed in the middle of an order: nginx does not know more than that it
-// was sent. Once the gateway is gone, nothing is.
-func TestGatewayDiesWhileAnOrderIsCommitted(t *testing.T) { //nolint:paralleltest // it kills what the other tests use
-	holdable(t)
+// The gateway is killed during the commit of an order. nginx has sent the request, so it
+// reports an unknown outcome. While the gateway is down, nginx cannot send a request and
+// reports that nothing was done.
+func TestGatewayCrashDuringCommit(t *testing.T) { //nolint:paralleltest // it kills services that the other tests use
+	installHold(t)
 	user := newUser()
 	key := []string{"Idempotency-Key", fmt.Sprint("gateway-", user)}
 	release := hold(t)
@@ -243,10 +247,10 @@ func TestGatewayDiesWhileAnOrderIsCommitted(t *testing.T) { //nolint:paralleltes
 	require.NoError(t, a.err)
 	require.Equal(t, http.StatusBadGateway, a.status, a.body)
 	require.Contains(t, a.body, "/problems/outcome-unknown")
-	require.Equal(t, "1", orders(t, user))
+	require.Equal(t, "1", countOrders(t, user))
 
-	nobody := newUser()
-	a = <-placeHeld(t, shop.Page, nobody, nil)
+	other := newUser()
+	a = <-placeHeld(t, shop.Page, other, nil)
 	require.NoError(t, a.err)
 	require.Equal(t, http.StatusBadGateway, a.status, a.body)
 	require.Contains(t, a.body, "/problems/upstream-unavailable")
@@ -254,5 +258,5 @@ func TestGatewayDiesWhileAnOrderIsCommitted(t *testing.T) { //nolint:paralleltes
 	require.Equal(t, http.StatusBadGateway, resp.StatusCode)
 	require.Contains(t, body, "/problems/upstream-unavailable")
 	revive(t, gateway[0])
-	require.Equal(t, "0", orders(t, nobody))
+	require.Equal(t, "0", countOrders(t, other))
 }

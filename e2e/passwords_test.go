@@ -16,7 +16,7 @@ import (
 	"gozon/shared/test/servicetest"
 )
 
-// passwords are the ones of one .env, by role.
+// passwords holds the passwords of an .env file.
 type passwords struct{ admin, orders, payments, broker string }
 
 func (p passwords) env() []string {
@@ -25,9 +25,9 @@ func (p passwords) env() []string {
 	}
 }
 
-// Whichever way the shop is started, with or without an .env, the passwords are those of this start, and the
-// data stays: volumes do not hold on to the passwords that they were made with.
-func TestPasswordsMayChangeBetweenStarts(t *testing.T) { //nolint:paralleltest // two shops that start at the same time are slow
+// The passwords of the current start apply, with or without an .env file, even if the volumes were created with
+// other passwords. The data is kept.
+func TestPasswordsMayChangeBetweenStarts(t *testing.T) { //nolint:paralleltest // starting two shops at the same time is slow
 	defaults := passwords{"gozon", "orders", "payments", "gozon"}
 	others := passwords{"0ther'admin", "0ther'orders", "0ther&payments", "0ther'broker"}
 	var log bytes.Buffer
@@ -41,11 +41,11 @@ func TestPasswordsMayChangeBetweenStarts(t *testing.T) { //nolint:paralleltest /
 	for i, start := range []struct{ now, before passwords }{{others, defaults}, {defaults, others}} {
 		own.Set(start.now.env()...)
 		require.NoError(t, own.Start(t.Context()), &log)
-		// For a moment the gateway has the addresses of before, which may be those of other services by now.
+		// For a moment the gateway still uses the old addresses, which may now belong to other services.
 		servicetest.Eventually(t, func() bool {
 			return found(t, own.API+"/accounts/1") && found(t, own.API+"/orders/?user_id=1")
 		})
-		require.Equal(t, strconv.Itoa(9-i), balance(t, own.API, user), "the data was kept")
+		require.Equal(t, strconv.Itoa(9-i), balance(t, own.API, user), "the data must be kept")
 		require.Equal(t, "PAID", settled(t, own.API, place(t, own.API, user, "1").ID).Status)
 
 		db := container(t, own, "postgres")
@@ -53,7 +53,7 @@ func TestPasswordsMayChangeBetweenStarts(t *testing.T) { //nolint:paralleltest /
 			"gozon": {start.now.admin, start.before.admin}, "orders": {start.now.orders, start.before.orders}, "payments": {start.now.payments, start.before.payments},
 		} {
 			require.NoError(t, login(t, db, role, password[0]), role)
-			require.Error(t, login(t, db, role, password[1]), "%s: an earlier password is no password", role)
+			require.Error(t, login(t, db, role, password[1]), "%s: the old password must be rejected", role)
 		}
 		for _, service := range []string{"postgres", "rabbitmq", "orders", "payments"} {
 			for _, command := range []string{"logs", "top"} {
@@ -63,13 +63,13 @@ func TestPasswordsMayChangeBetweenStarts(t *testing.T) { //nolint:paralleltest /
 			}
 		}
 	}
-	// A start without changes takes nothing down.
+	// A start without changes restarts no container.
 	db := container(t, own, "postgres")
 	require.NoError(t, own.Start(t.Context()), &log)
 	require.Equal(t, db, container(t, own, "postgres"))
 }
 
-// found asks without holding the answer to the contract.
+// found reports whether a GET returns 200. It does not check the contract.
 func found(t *testing.T, url string) bool {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
@@ -79,7 +79,8 @@ func found(t *testing.T, url string) bool {
 	return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
 }
 
-// container is the first replica of a service: other tests may have left more of them.
+// container returns the id of the first replica of a service. Other tests may have started
+// more replicas.
 func container(t *testing.T, s *stack.Stack, service string) string {
 	t.Helper()
 	all, err := s.Containers(t.Context(), service)
@@ -88,7 +89,7 @@ func container(t *testing.T, s *stack.Stack, service string) string {
 	return all[0].ID
 }
 
-// login opens a session over the network, where passwords count.
+// login opens a database session over the network, which requires the password.
 func login(t *testing.T, db, role, password string) error {
 	t.Helper()
 	return exec.CommandContext(t.Context(), "docker", "exec", "-e", "PGPASSWORD="+password, db,
