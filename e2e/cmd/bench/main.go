@@ -102,8 +102,8 @@ func run(ctx context.Context, rounds, orders int, log io.Writer) (err error) {
 		sequential, concurrent = append(sequential, rate/single), append(concurrent, rate/many)
 		fmt.Fprintf(out, "round %d: shop %.0f orders/s, pgbench with 1 client %.0f, with %d clients %.0f\n", i+1, rate, single, connections, many)
 	}
-	figure(out, "B1", sequential, "orders/s of the shop divided by those of pgbench with 1 client")
-	figure(out, "B1c", concurrent, fmt.Sprintf("orders/s of the shop divided by those of pgbench with %d clients", connections))
+	figure(out, "B1", sequential, "times the orders/s of pgbench with 1 client")
+	figure(out, "B1c", concurrent, fmt.Sprintf("times the orders/s of pgbench with %d clients", connections))
 	return nil
 }
 
