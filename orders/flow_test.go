@@ -35,6 +35,7 @@ type fixture struct {
 	broker   *brokertest.Broker
 }
 
+// start starts a service on a new database and virtual host and waits until it is ready.
 func start(t *testing.T) *fixture {
 	t.Helper()
 	f := startOn(t, databasetest.New(t), brokertest.New(t))
@@ -42,6 +43,7 @@ func start(t *testing.T) *fixture {
 	return f
 }
 
+// startOn starts a service on a database and a virtual host. It does not wait for the service.
 func startOn(t *testing.T, database *databasetest.Database, vhost *brokertest.Broker, settings ...string) *fixture {
 	t.Helper()
 	f := &fixture{database: database, broker: vhost}

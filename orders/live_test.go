@@ -115,9 +115,9 @@ func TestHeartbeatsAdvanceTheEventID(t *testing.T) {
 	f := start(t)
 	s := follow(t, f.Service, 1, "")
 	_, first := readSnapshot(t, s)
-	f.place(t, 2, "1") // a new transaction
+	f.place(t, 2, "1") // uses a new transaction id
 	advanced := false
-	// An open transaction, also one of another test, holds the id back.
+	// An open transaction holds the id back, even one of another test.
 	for started := time.Now(); !advanced && time.Since(started) < servicetest.Patience; {
 		advanced = readHeartbeat(t, s) > parseEventID(t, first)
 	}

@@ -86,6 +86,8 @@ type fixture struct {
 	orders *order.Service
 }
 
+// start returns a fixture with a new database and a hub of at most limit streams. The hub does
+// not run yet.
 func start(t *testing.T, limit int) *fixture {
 	t.Helper()
 	pool, db := databasetest.New(t).Open(t, postgres.Schema, migrations.FS)

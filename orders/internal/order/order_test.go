@@ -12,10 +12,10 @@ import (
 
 var at = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// after returns a time in seconds after at.
+// after returns the time that many seconds after at.
 func after(seconds int) time.Time { return at.Add(time.Duration(seconds) * time.Second) }
 
-// The decisions of payments about an order that was placed at at.
+// Decisions of payments. Their times are relative to at, when the order was placed.
 var (
 	succeeded = PaymentDecision{Status: PaymentSucceeded, Saga: Saga{PublishedAt: after(1), ChargedAt: after(2)}}
 	failed    = PaymentDecision{Status: PaymentFailed, Reason: "insufficient_funds", Saga: Saga{PublishedAt: after(1), RefusedAt: after(2)}}
