@@ -34,7 +34,7 @@ func (f *fixture) placeMany(t *testing.T, user int64, n int) {
 }
 
 // A client that does not read is disconnected. Another client of the same user misses nothing.
-func TestSlowClientIsDisconnected(t *testing.T) {
+func TestSlowStreamClientIsDisconnected(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(f.URL, "http://")) //nolint:noctx // the test closes it

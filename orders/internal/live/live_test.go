@@ -51,7 +51,7 @@ func (s source) Run(ctx context.Context, listening func(), _ func(error), delive
 	}
 }
 
-// store is a postgres.Store that counts the orders which ChangedSince returns.
+// store is a postgres.Store that counts the orders returned by ChangedSince.
 type store struct {
 	*postgres.Store
 	reads       atomic.Int64

@@ -25,7 +25,7 @@ var (
 	refunded      = PaymentDecision{Status: PaymentRefunded, Saga: Saga{PublishedAt: after(1), ChargedAt: after(2), RefundedAt: after(5)}}
 )
 
-// orderIn returns an order in a state, which it reaches by the transitions of the domain.
+// orderIn returns an order that has reached the state by the transitions of the domain.
 func orderIn(t *testing.T, state string) Order {
 	t.Helper()
 	o := Draft{UserID: 1, Item: "x", Price: 1}.Place(uuid.New(), at)
