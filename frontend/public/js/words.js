@@ -96,7 +96,7 @@ export const keyReused = (intent) => ({
 /** Returns the notice about an intent so old that the shop may no longer keep its key. */
 export const tooLate = (intent) => ({
   topic: intent.topic,
-  text: `${unknownOutcome(intent)} It was too long ago to try again safely. Check ${WHERE_TO_CHECK[intent.topic]} first.`,
+  text: `${unknownOutcome(intent)} The request was too long ago to try again safely. Check ${WHERE_TO_CHECK[intent.topic]} first.`,
   retry: { action: 'refresh', label: 'Refresh' },
 });
 
@@ -104,7 +104,7 @@ export const tooLate = (intent) => ({
 export const cancelRefusal = ({ item }, error) => ({
   topic: 'cancel',
   text: error.kind === 'not-cancellable'
-    ? `Your order for “${item}” can no longer be cancelled: it has already ended for another reason.`
+    ? `Your order for “${item}” can no longer be cancelled: the shop has already cancelled it.`
     : `Your order for “${item}” was not cancelled. ${problemWords(error)}`,
 });
 

@@ -24,7 +24,7 @@ var (
 	malformedRequest = Type{
 		"malformed-request", "Malformed request",
 		[]int{http.StatusBadRequest},
-		"The request cannot be parsed. Its body is not a single JSON object in UTF-8, the body was cut off, or the request line or a header is malformed or too long. The request was not processed.",
+		"The request cannot be parsed: its body is incomplete or not a single JSON object in UTF-8, or the request line or a header is malformed or too long. The request was not processed.",
 		"Correct the request. Sending it again unchanged will fail again.",
 	}
 	invalidParameter = Type{
