@@ -6,12 +6,12 @@ import (
 	"log/slog"
 )
 
-// clientLog forwards the log of the client library, one level lower: the reconnector
-// logs what matters of it.
+// clientLog forwards the log of the client library at lower levels, because the reconnector
+// logs the end of each session.
 //
-// The library calls Errorf when the broker closes a channel or cancels a consumer
-// (because its queue was deleted, say), and then starts to recover. It reports this
-// in no other way. Since a session is not repaired, Errorf ends it by calling endSession.
+// The library calls Errorf when the broker closes a channel or cancels a consumer, for
+// example because its queue was deleted, and then starts to recover. It reports this in no
+// other way. Since a session is not repaired, Errorf ends it by calling endSession.
 type clientLog struct {
 	log        *slog.Logger
 	endSession func()

@@ -31,9 +31,10 @@ const (
 	outcomeRetried      = "retried"
 )
 
-// Consumer handles the messages of one queue in batches. A batch is whatever arrived while
-// the previous one was handled. Messages are acked after they were handled. A message that
-// fails is held and retried with backoff while later messages are handled.
+// Consumer handles the messages of one queue in batches. A batch consists of the messages
+// that arrived while the previous batch was handled. Messages are acked after they were
+// handled. A message that fails is held and retried with backoff while later messages are
+// handled.
 type Consumer struct {
 	*reconnector
 	queue           string

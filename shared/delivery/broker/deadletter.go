@@ -23,8 +23,9 @@ const (
 )
 
 // deadLetter copies messages to the dead-letter queue, each with the reason. The caller
-// then acks the originals. Rejecting them instead would leave the reason only in the log.
-// A crash before the ack leaves a message in both queues; it can take effect at most once.
+// then acks the originals. If it rejected them instead, only the log would contain the
+// reason. A crash before the ack leaves a message in both queues; it can take effect at most
+// once.
 //
 // It opens a separate connection: the broker blocks connections that publish while it is
 // short of memory or disk, and acks must not be blocked.

@@ -5,17 +5,17 @@
 //	gozon.events (topic) ──┼─ payment.# ─► payments_queue ─► orders     (dead: payments_queue.dead)
 //	                       └─ no queue  ─► gozon.unrouted (alternate exchange and queue)
 //
-// A session is the lifetime of one connection. It is never repaired. When its socket
-// dies, or a publish or an ack on it fails, the session ends and a new one replaces it,
-// however often that happens. So a batch never spans two channels, and there is no
-// half-recovered client to get stuck in.
+// A session is the lifetime of one connection. It is never repaired. When its socket is
+// closed, or a publish or an ack on it fails, the session ends and a new one replaces it. So
+// a batch never spans two channels, and a failed recovery of the client library cannot leave
+// a service without a working connection.
 //
 // How the package handles faults:
 //
 //	broker lost while publishing       no confirm: the outbox row stays and is published again
 //	broker lost before the ack         the batch is redelivered; the inbox drops what was already handled
 //	no queue is bound for a message    the alternate exchange keeps it in gozon.unrouted until it can be routed
-//	the alternate exchange is gone too the message is returned: not confirmed, published again after a redeclare
+//	no alternate exchange either       the message is returned: not confirmed, published again after a redeclare
 //	confirms are late                  confirmed messages count; the session ends only if none was confirmed
 //	a queue or an exchange is deleted  every session that used it ends; the topology is declared again
 //	a binding is deleted               it is declared again within ten seconds, or when gozon.unrouted grows

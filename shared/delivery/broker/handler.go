@@ -30,7 +30,7 @@ type Handler func(ctx context.Context, bodies [][]byte) []error
 // Decoded returns a [Handler] that decodes events and passes them to do, which handles a
 // set in one transaction. done is called with the result of each handled message.
 //
-// A message is poison if decode fails, if a function panics on it, or if its error is
+// A message is poison if decode fails, if decode, do or done panics on it, or if its error is
 // permanent. An error is permanent if faults.Permanent reports so, or if it wraps an error
 // with a method Permanent() bool that returns true.
 func Decoded[T, O any](

@@ -16,8 +16,8 @@ const (
 )
 
 // reconciler keeps the topology complete. Every second it looks for exchanges and queues
-// that were deleted and declares them again. It also moves messages that went to
-// [Unrouted] back to where they belong. Several reconcilers may work on one broker.
+// that were deleted and declares them again. It also publishes the messages in [Unrouted]
+// again, so that they reach their queues. Several reconcilers may work on one broker.
 type reconciler struct {
 	*reconnector
 	gauges  map[string]prometheus.Gauge // by queue
@@ -122,7 +122,7 @@ func (r *reconciler) recordDepths(ctx context.Context, depths map[string]int, no
 // growthAlarm decides when to log that a queue has grown: once for each growth and at most
 // once per alarmInterval.
 type growthAlarm struct {
-	depth    int // that was logged, or a lower one since
+	depth    int // the last depth that was logged, or a lower depth since
 	loggedAt time.Time
 }
 

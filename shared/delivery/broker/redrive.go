@@ -25,11 +25,11 @@ const (
 //
 // A message that no binding of the topology matches is kept. AMQP reads a queue only from
 // its head, so a pass takes every message once and publishes unroutable ones again at the
-// tail. (Requeuing them would count as a failed delivery, and RabbitMQ 4 drops a message
-// of such a queue after 20 of those.) Passes are therefore rare. One starts when the queue
-// is deeper than the last pass left it, with backoff while passes route nothing, and
-// otherwise once a minute while the queue is not empty. A pass is done in rounds of about
-// a second.
+// tail. (Requeuing them would count as a failed delivery, and by default RabbitMQ 4 drops a
+// message of a quorum queue after 20 of those.) Passes are therefore rare. One starts when
+// the queue is deeper than the last pass left it, with backoff while passes route nothing.
+// While the queue is not empty, one also starts every minute. A pass is done in rounds of
+// about a second.
 type redriver struct {
 	log     *slog.Logger
 	source  *amqp.Channel   // gets messages; its deliveries must survive a failed publish
@@ -169,7 +169,7 @@ func (r *redriver) publish(ctx context.Context, c *connection, batch []amqp.Deli
 	return errs
 }
 
-// discardTarget closes the channel that publishes, so that a late confirm is not taken for
+// discardTarget closes the publishing channel, so that a late confirm is not mistaken for
 // one of the next batch. If the broker had closed the channel already, its reason replaces
 // every error in errs.
 func (r *redriver) discardTarget(errs []error) {

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	fenceKey     = "fence" // no queue is bound with it
+	fenceKey     = "fence" // routing key; no queue is bound with it
 	fenceEvery   = 100     // messages
 	probeTimeout = 100 * time.Millisecond
 	maxProbes    = 50
@@ -30,7 +30,7 @@ type returnTracker struct {
 	mu            sync.Mutex
 	messageIDs    map[string]bool // of the messages returned in this batch
 	lastPublished int             // number of the last fence that was published
-	lastReturned  int             // and of the last that was returned
+	lastReturned  int             // number of the last fence that was returned
 	notify        chan struct{}   // receives after a fence was returned
 }
 
@@ -54,7 +54,7 @@ func (r *returnTracker) handle(m rabbitmq.Return) {
 	}
 }
 
-// reset forgets the messages of the last batch.
+// reset removes the message ids of the last batch.
 func (r *returnTracker) reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -87,7 +87,8 @@ func (s *socket) write(b []byte) (int, error) {
 	return s.Conn.Write(b)
 }
 
-// Close closes the connection. The client library calls it on every path that ends one.
+// Close closes the connection. The client library calls it on every path that ends a
+// connection.
 func (s *socket) Close() error {
 	s.onClose()
 	return s.Conn.Close()
