@@ -11,7 +11,7 @@
 // The inbox makes each message id claimable once, in the transaction of the message's
 // effect. The outbox makes events part of the change that they describe. The
 // idempotency keys do for requests what the inbox does for messages; package
-// idempotency has their rules.
+// idempotency documents their rules.
 //
 // What a crash leaves behind:
 //
@@ -20,7 +20,7 @@
 //	between publish and confirm          outbox rows, unlocked; they are published again
 //	between confirm and delete           outbox rows, unlocked; they are published twice and the inbox drops the copy
 //
-// The tables belong to the service's own migrations; package deliverytest verifies them
+// The migrations of each service create the tables. Package deliverytest verifies them
 // against this contract:
 //
 //	<schema>.inbox (message_id uuid PRIMARY KEY, received_at timestamptz NOT NULL DEFAULT now())

@@ -11,11 +11,11 @@ import (
 	"gozon/shared/delivery/database"
 )
 
-// InboxRetention is how long a message id is remembered. A message that is redelivered
-// later than that is recognized by the business key of its effect.
+// InboxRetention is how long the inbox keeps a message id. A message that is redelivered
+// later is recognized by the state of its order or payment.
 const InboxRetention = 7 * 24 * time.Hour
 
-// inbox has the statements of the inbox table.
+// inbox holds the statements of the inbox table.
 type inbox struct{ claim, prune string }
 
 func newInbox(schema string) inbox {
@@ -28,9 +28,9 @@ func newInbox(schema string) inbox {
 	}
 }
 
-// Claim returns those of ids that no committed transaction has claimed; they are claimed
-// once this one commits. While another transaction is claiming the same id it waits, up to
-// the lock timeout of [Store.InTx].
+// Claim claims ids and returns those that no committed transaction has claimed before. The
+// claim takes effect when this transaction commits. If another transaction is claiming one
+// of the ids, Claim waits for its end, up to the lock timeout (see [database.Begin]).
 func (t *Tx) Claim(ctx context.Context, ids ...uuid.UUID) (map[uuid.UUID]bool, error) {
 	// Every claim locks ids in the same order, so that two of them never deadlock.
 	sorted := slices.Clone(ids)
@@ -45,14 +45,14 @@ func (t *Tx) Claim(ctx context.Context, ids ...uuid.UUID) (map[uuid.UUID]bool, e
 	return fresh, nil
 }
 
-// PruneInbox deletes at most limit ids of messages created before t and returns how many
-// there were. A message id is a UUIDv7, which contains its creation time, so the primary
+// PruneInbox deletes at most limit ids of messages created before t and returns the number
+// of deleted ids. A message id is a UUIDv7, which contains its creation time, so the primary
 // key is the only index that this needs.
 func (s *Store) PruneInbox(ctx context.Context, t time.Time, limit int) (int64, error) {
 	return prune(ctx, s.pool, s.inbox.prune, firstIDAt(t), limit)
 }
 
-// firstIDAt is the smallest UUIDv7 of the millisecond of t (RFC 9562, section 5.7).
+// firstIDAt returns the smallest UUIDv7 of the millisecond of t (RFC 9562, section 5.7).
 func firstIDAt(t time.Time) uuid.UUID {
 	var id uuid.UUID
 	ms := uint64(t.UnixMilli())

@@ -12,10 +12,10 @@ import (
 	"gozon/shared/delivery/idempotency"
 )
 
-// KeyRetention is how long an idempotency key is kept at least.
+// KeyRetention is the minimum time for which an idempotency key is kept.
 const KeyRetention = 24 * time.Hour
 
-// keys has the statements of the table of idempotency keys.
+// keys holds the statements of the table of idempotency keys.
 type keys struct{ schema, find, store, prune string }
 
 func newKeys(schema string) keys {
@@ -31,16 +31,17 @@ func newKeys(schema string) keys {
 	}
 }
 
-// ClaimKeys implements [idempotency.Tx]. It takes advisory locks of the transaction: a
-// row inserted by an uncommitted transaction could only be waited for, and a lock that
-// outlives a crash would need cleaning up.
+// ClaimKeys implements [idempotency.Tx]. It tries transaction-level advisory locks, which
+// never wait and end with the transaction. If a claim were a row, another transaction would
+// have to wait for the commit to see it. If that row were committed first, a crash would
+// leave it behind.
 func (t *Tx) ClaimKeys(ctx context.Context, claim ...idempotency.Key) (map[idempotency.ID]*idempotency.Stored, error) {
 	claimed, err := t.lockKeys(ctx, claim)
 	if err != nil {
 		return nil, fmt.Errorf("claim keys: %w", err)
 	}
-	// A separate statement, whose snapshot is taken after the locks: it sees what the
-	// previous holder of a lock has committed.
+	// A separate statement takes its snapshot after the locks, so it sees what the previous
+	// holder of a lock has committed.
 	if err := t.readStored(ctx, claimed); err != nil {
 		return nil, fmt.Errorf("claim keys: %w", err)
 	}
@@ -63,8 +64,8 @@ func (t *Tx) lockKeys(ctx context.Context, claim []idempotency.Key) (map[idempot
 	return claimed, nil
 }
 
-// lockID is the advisory lock of a key. If two keys collide, one of two simultaneous
-// requests is answered that it is in flight, and its retry succeeds.
+// lockID returns the id of a key's advisory lock. If two keys collide, one of two
+// simultaneous requests gets [idempotency.ErrInFlight], and its retry succeeds.
 func (k keys) lockID(id idempotency.ID) int64 {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %q %q", k.schema, id.UserID, id.Operation, id.Value))
 	return int64(binary.BigEndian.Uint64(sum[:8])) //nolint:gosec // any 64 bits will do
@@ -107,7 +108,8 @@ func (t *Tx) StoreResponses(ctx context.Context, stored ...idempotency.Stored) e
 	return nil
 }
 
-// PruneKeys deletes at most limit keys created before t and returns how many there were.
+// PruneKeys deletes at most limit keys created before t and returns the number of deleted
+// keys.
 func (s *Store) PruneKeys(ctx context.Context, t time.Time, limit int) (int64, error) {
 	return prune(ctx, s.pool, s.keys.prune, t, limit)
 }

@@ -13,7 +13,7 @@ import (
 	"gozon/shared/delivery/database"
 )
 
-// outbox has the statements of the outbox table.
+// outbox holds the statements of the outbox table.
 type outbox struct {
 	source                             string
 	insert, claim, remove, depthAndAge string
@@ -58,7 +58,8 @@ func (t *Tx) Emit(ctx context.Context, evs ...events.Event) error {
 	return nil
 }
 
-// claimed locks at most limit of the oldest rows that no other transaction has locked.
+// claimed locks the oldest rows that no other transaction has locked, at most limit, and
+// returns their events.
 func (o outbox) claimed(ctx context.Context, tx database.Conn, limit int) ([]events.Envelope, error) {
 	var found []events.Envelope
 	for e, err := range database.Query(ctx, tx, scanEvent, o.claim, limit) {

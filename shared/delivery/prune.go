@@ -11,7 +11,7 @@ import (
 
 const (
 	pruneEvery = time.Hour
-	pruneBatch = 5000 // rows deleted by one transaction, so that none of them is long
+	pruneBatch = 5000 // maximum number of rows that one transaction deletes, so that it stays short
 )
 
 // RunPruner deletes inbox rows older than [InboxRetention] and idempotency keys older than

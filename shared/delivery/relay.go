@@ -22,12 +22,12 @@ type Publisher interface {
 const (
 	relayBatch = 500
 	// A batch has three steps: claim, publish, and delete with commit. The first two have
-	// deadlines of their own, so that the last always has time left to delete what a slow
-	// broker has confirmed. With a single deadline for all steps, the same rows would be
+	// their own deadlines, so that the last always has time left to delete the messages that
+	// a slow broker has confirmed. With a single deadline for all steps, the same rows would be
 	// published again in every round, without progress.
 	stepTimeout  = 5 * time.Second
 	relayTimeout = 3 * stepTimeout
-	pollEvery    = time.Second // finds rows whose process died before it could wake the relay
+	pollEvery    = time.Second // finds rows of a process that died before it woke its relay
 	retryFirst   = 100 * time.Millisecond
 	retryMax     = 2 * time.Second
 )
@@ -76,8 +76,8 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 }
 
-// flush publishes the remaining events on shutdown. What cannot be published stays in the
-// outbox for the next start or for another replica.
+// flush publishes the remaining events on shutdown. Events that cannot be published stay in
+// the outbox for the next start or for another replica.
 func (r *Relay) flush(ctx context.Context) error {
 	for {
 		n, err := r.publishBatch(ctx)

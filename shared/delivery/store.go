@@ -22,8 +22,8 @@ type Store struct {
 	emitted chan struct{} // wakes the relay
 }
 
-// NewStore uses the tables in the given schema. The events that it emits have the
-// CloudEvents source "gozon/<schema>".
+// NewStore returns a store that uses the tables in schema. The events that it emits have
+// the CloudEvents source "gozon/<schema>".
 func NewStore(pool *sql.DB, db *gorm.DB, schema string) *Store {
 	return &Store{
 		DB: db, pool: pool,
@@ -32,7 +32,7 @@ func NewStore(pool *sql.DB, db *gorm.DB, schema string) *Store {
 	}
 }
 
-// Tx is a transaction of a [Store]. It is for one goroutine.
+// Tx is a transaction of a [Store]. It is not safe for concurrent use.
 type Tx struct {
 	database.Conn
 	store   *Store
@@ -40,8 +40,8 @@ type Tx struct {
 }
 
 // InTx runs fn in a transaction and commits it, or rolls it back when fn fails or panics.
-// See [database.Begin] and [database.Commit] for its errors. After a commit that wrote
-// events it wakes the relay.
+// See [database.Begin] and [database.Commit] for its errors. If fn emitted events, InTx
+// wakes the relay after the commit.
 func (s *Store) InTx(ctx context.Context, fn func(*Tx) error) error {
 	conn, err := database.Begin(ctx, s.pool)
 	if err != nil {
@@ -61,7 +61,7 @@ func (s *Store) InTx(ctx context.Context, fn func(*Tx) error) error {
 	return nil
 }
 
-// wakeRelay never blocks.
+// wakeRelay wakes the relay of this process. It never blocks.
 func (s *Store) wakeRelay() {
 	select {
 	case s.emitted <- struct{}{}:

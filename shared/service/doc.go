@@ -1,10 +1,10 @@
-// Package service is the common frame of every program of the shop: configuration,
+// Package service contains what every program of the shop needs: configuration,
 // logging, probes, metrics, startup and shutdown.
 //
 // A program is a list of parts. They start together, in no particular order, and none
-// waits for another: each part copes with the others not being ready yet. They stop in
-// reverse order of the list, each after the part behind it has returned, so that a part
-// that accepts work stops before the part that completes it:
+// waits for another: each part must work while the others are not ready yet. They stop in
+// reverse order of the list, each after the next part in the list has returned, so that a
+// part that accepts work stops before the part that completes it:
 //
 //	start   metrics, publisher, relay, consumer, batcher, HTTP: together
 //	stop    metrics ← publisher ← relay ← consumer ← batcher ← HTTP

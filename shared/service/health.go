@@ -57,7 +57,7 @@ func (h *Health) Stopping() {
 	}
 }
 
-// Done returns a channel that is closed when the shutdown begins. A response without an end,
+// Done returns a channel that is closed when the shutdown begins. An endless response,
 // such as an event stream, must end then, because the shutdown waits for every request in
 // flight.
 func (h *Health) Done() <-chan struct{} { return h.doneChan() }
@@ -124,7 +124,7 @@ func (h *Health) routes(r gin.IRoutes) {
 }
 
 // Healthcheck returns nil if /readyz of the service at addr responds 200. An addr without a
-// host, such as ":8080", means this host. It is used for container health checks.
+// host, such as ":8080", means this host. Container health checks use it.
 func Healthcheck(ctx context.Context, addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

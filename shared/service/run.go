@@ -25,10 +25,10 @@ type Part struct {
 
 // Run starts all parts together, each on its own goroutine, and waits. None waits for
 // another to be ready. When ctx is done or a part returns, Run stops the parts in reverse
-// order, each after the part behind it has returned. If this takes longer than drain, Run
-// cancels the remaining parts and returns without waiting for them. It returns nil after a
-// clean stop. Otherwise it returns the first failure, joined with an error for the part that
-// did not stop in time.
+// order, each after the next part in the list has returned. If this takes longer than drain,
+// Run cancels the remaining parts and returns without waiting for them. It returns nil after
+// a clean stop. Otherwise it returns the first failure, joined with an error for the part
+// that did not stop in time.
 func Run(ctx context.Context, log *slog.Logger, drain time.Duration, parts ...Part) error {
 	type running struct {
 		Part

@@ -1,5 +1,5 @@
-// Package web is the HTTP edge that the services share: a handler returns an error, and
-// one wrapper bounds its time and turns the error into a problem document.
+// Package web contains the HTTP code that the services share. A handler returns an error.
+// [Router] bounds the time of the handler and responds to the error with a problem document.
 package web
 
 import (
@@ -22,7 +22,7 @@ import (
 // gets the service's more precise problem.
 const Timeout = 8 * time.Second
 
-// Handler answers a request, or returns an error without having written anything. ctx is
+// Handler responds to a request, or returns an error without having written anything. ctx is
 // done after [Timeout] or when the client disconnects.
 type Handler func(ctx context.Context, c *gin.Context) error
 
@@ -30,8 +30,8 @@ type Handler func(ctx context.Context, c *gin.Context) error
 type Router struct {
 	Routes gin.IRoutes
 	Log    *slog.Logger
-	// Problems maps the errors of a service's domain. A handler may also return a
-	// *problem.Problem; the errors of the shared packages need no entry.
+	// Problems maps the errors of a service's domain to problems. A handler may also return
+	// a *problem.Problem. The errors of the shared packages need no entry.
 	Problems map[error]*problem.Problem
 }
 
@@ -46,8 +46,8 @@ func (r Router) Handle(method, path string, h Handler) {
 	})
 }
 
-// fail answers with the problem that err maps to. An unknown error is a 500. Errors are
-// logged here and nowhere else.
+// fail responds with the problem that err maps to. An unknown error is a 500. This is the
+// only place that logs the errors of handlers, and it logs only those that map to a 5xx.
 func (r Router) fail(c *gin.Context, err error) {
 	if c.Request.Context().Err() != nil { // the client has disconnected and caused the error
 		c.AbortWithStatus(problem.StatusClientGone)
@@ -55,7 +55,7 @@ func (r Router) fail(c *gin.Context, err error) {
 	}
 	p := r.problem(err)
 	if p.Status >= 500 {
-		r.Log.ErrorContext(c.Request.Context(), "request failed", "status", p.Status, "error", err)
+		r.Log.ErrorContext(c.Request.Context(), "http: request failed", "status", p.Status, "error", err)
 	}
 	problem.Write(c, p)
 }
@@ -87,8 +87,8 @@ type Batcher[I, O any] interface {
 	Do(ctx context.Context, r idempotency.Request[I]) (idempotency.Response[O], error)
 }
 
-// Once has b process body, at most once under the Idempotency-Key of the request, and
-// marks a replayed answer with the Idempotent-Replayed header. The key is scoped to the
+// Once passes body to b, which processes it at most once under the Idempotency-Key of the
+// request. A replayed response gets the Idempotent-Replayed header. The key is scoped to the
 // user and the operation.
 func Once[I, O any](ctx context.Context, c *gin.Context, b Batcher[I, O], user int64, operation string, body I) (O, error) {
 	var none O

@@ -51,7 +51,7 @@ func (c Config) Validate() error {
 		return errors.New("DATABASE_URL is not a PostgreSQL connection URL")
 	}
 	if c.MaxConns < 4 {
-		return fmt.Errorf("DATABASE_MAX_CONNS is %d, want at least 4", c.MaxConns)
+		return fmt.Errorf("DATABASE_MAX_CONNS is %d: it must be at least 4", c.MaxConns)
 	}
 	return nil
 }

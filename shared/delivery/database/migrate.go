@@ -129,7 +129,7 @@ func newMigrationLocker(schema string, migrations fs.FS) (*migrationLocker, erro
 		return nil, err
 	}
 	l := &migrationLocker{SessionLocker: inner, schema: schema, noTransaction: map[int64]bool{}}
-	files, err := fs.Glob(migrations, "*.sql") // sorted by name, and so by version
+	files, err := fs.Glob(migrations, "*.sql") // sorted by name, which begins with a zero-padded version
 	if err != nil {
 		return nil, err
 	}

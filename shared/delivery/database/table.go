@@ -16,11 +16,11 @@ import (
 )
 
 // Table reads and writes sets of rows of a table whose columns are listed once, in the
-// GORM model R. A set is sent as one array per column, so a statement has the same text,
-// and with it one cached plan, whatever the size of the set.
+// GORM model R. A set is sent as one array per column, so sets of all sizes use the same
+// statement text and the same cached plan.
 //
 // It follows GORM's tags: rows are matched by the primary key, `->` marks a column as
-// read-only, and `<-:create` one that updates leave alone.
+// read-only, and `<-:create` marks a column that updates do not change.
 type Table[R schema.Tabler] struct {
 	name     string
 	columns  []column
@@ -44,8 +44,8 @@ var kinds = map[reflect.Type]string{
 	reflect.TypeFor[string](): "text", reflect.TypeFor[time.Time](): "timestamptz",
 }
 
-// NewTable describes the table of R. It panics if a field of R has a type that it does
-// not support, which the first test of the table reveals.
+// NewTable returns the table of R. It panics if a field of R has a type that it does not
+// support. Every test of the table detects that.
 func NewTable[R schema.Tabler]() *Table[R] {
 	var row R
 	model, err := schema.Parse(row, &sync.Map{}, schema.NamingStrategy{})
@@ -86,7 +86,8 @@ type Statement[R any] struct {
 	columns []column // its parameters, one array each
 }
 
-// Insert returns the INSERT of a set. The table has the alias t, for a RETURNING clause.
+// Insert returns the statement that inserts a set. The table has the alias t, for a
+// RETURNING clause.
 func (t *Table[R]) Insert(sets ...Set) Statement[R] {
 	columns, values := names(t.inserted, ""), names(t.inserted, "n.")
 	for _, s := range sets {
@@ -95,7 +96,8 @@ func (t *Table[R]) Insert(sets ...Set) Statement[R] {
 	return Statement[R]{"INSERT INTO " + t.name + " AS t (" + columns + ") SELECT " + values + " FROM " + unnest(t.inserted), t.inserted}
 }
 
-// Update returns the UPDATE of a set. The table has the alias t, for a RETURNING clause.
+// Update returns the statement that updates a set. The table has the alias t, for a
+// RETURNING clause.
 func (t *Table[R]) Update(sets ...Set) Statement[R] {
 	var assignments, matches []string
 	for i, c := range t.updated {
@@ -138,8 +140,8 @@ func Write[T, R any](ctx context.Context, conn Conn, s Statement[R], row func(T)
 	return err
 }
 
-// Query reads the rows that a WHERE clause and what follows it select. It stops at the
-// first error.
+// Query reads the rows that where selects: a WHERE clause and any clauses after it. It stops
+// at the first error.
 func (t *Table[R]) Query(ctx context.Context, conn Conn, where string, args ...any) iter.Seq2[R, error] {
 	scan := func(rows *sql.Rows, row *R) error {
 		fields, into := reflect.ValueOf(row).Elem(), make([]any, len(t.columns))
@@ -188,7 +190,8 @@ func names(columns []column, prefix string) string {
 	return strings.Join(all, ", ")
 }
 
-// unnest makes the rows n of one array parameter per column.
+// unnest returns a FROM item that turns one array parameter per column into rows, with the
+// alias n.
 func unnest(columns []column) string {
 	params := make([]string, len(columns))
 	for i, c := range columns {

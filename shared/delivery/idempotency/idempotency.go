@@ -7,15 +7,15 @@
 //
 //	tx { Claim the keys ─► process the fresh requests ─► Complete: store their responses }
 //
-// What becomes of a request with a key:
+// Handling of a request with a key:
 //
-//	no response is stored under it                  it is processed and its response stored
-//	the response to the same request is stored      answered with that response, Replayed
+//	no response is stored under the key             the request is processed and its response is stored
+//	the response to the same request is stored      that response is returned, with Replayed set
 //	the response to another request is stored       ErrReused, nothing is done
 //	the first request is being processed            ErrInFlight, nothing is done
-//	the first request failed or was rolled back     it is processed: failures are not stored
+//	the first request failed or was rolled back     the request is processed: failures are not stored
 //
-// The package is pure; package delivery has the table.
+// The package does no I/O; package delivery stores the keys in a table.
 package idempotency
 
 import (
@@ -40,16 +40,17 @@ type ID struct {
 	Value     string
 }
 
-// Key is a key and the fingerprint of the request that it came with. The zero Key stands
-// for a request without a key.
+// Key is a key and the fingerprint of its request. The zero Key means that the request has
+// no key.
 type Key struct {
 	ID
 	Fingerprint [sha256.Size]byte
 }
 
-// NewKey returns the key of a request; an empty value gives the zero Key. The fingerprint
-// is a hash of the JSON of body, which must contain everything that the request asks for.
-// Keys outlive a deployment: a change of that JSON makes retries look like other requests.
+// NewKey returns the key of a request. It returns the zero Key if value is empty. The
+// fingerprint is a hash of the JSON of body, which must contain all parameters of the
+// request. Keys outlive a deployment, so a change of that JSON makes retries look like other
+// requests.
 func NewKey(user int64, operation, value string, body any) (Key, error) {
 	if value == "" {
 		return Key{}, nil
@@ -83,8 +84,8 @@ type Stored struct {
 // Tx is the part of a transaction that this package needs.
 type Tx interface {
 	// ClaimKeys locks keys until the end of the transaction, without waiting. It returns
-	// the keys that it could lock, each with what is stored under it, or nil. A key that
-	// is missing from the result is locked by another transaction.
+	// the keys that it could lock, each with its stored response, or nil if there is none.
+	// A key that is missing from the result is locked by another transaction.
 	ClaimKeys(ctx context.Context, keys ...Key) (map[ID]*Stored, error)
 	// StoreResponses stores responses under claimed keys.
 	StoreResponses(ctx context.Context, stored ...Stored) error
@@ -92,8 +93,8 @@ type Tx interface {
 
 // Claimed is a set of requests whose keys a transaction has claimed.
 type Claimed[I, O any] struct {
-	// Fresh are the requests to process, in the order of the set. The others are already
-	// answered.
+	// Fresh contains the requests to process, in the order of the set. The responses to the
+	// others are already known.
 	Fresh []I
 
 	responses []Response[O] // one per request of the set
@@ -101,8 +102,8 @@ type Claimed[I, O any] struct {
 	index     []int         // of Fresh in responses
 }
 
-// Claim claims the keys of requests and finds out which of them are fresh. decode reads a
-// stored response.
+// Claim claims the keys of requests and determines which requests are fresh. decode decodes
+// a stored response.
 func Claim[I, O any](ctx context.Context, tx Tx, requests []Request[I], decode func([]byte) (O, error)) (*Claimed[I, O], error) {
 	stored, err := claimKeys(ctx, tx, requests)
 	if err != nil {
@@ -130,8 +131,7 @@ func Claim[I, O any](ctx context.Context, tx Tx, requests []Request[I], decode f
 	return c, nil
 }
 
-// replay answers a request with a stored response. One that cannot be decoded fails that
-// request alone.
+// replay returns a stored response. If it cannot be decoded, only this request fails.
 func replay[O any](stored []byte, decode func([]byte) (O, error)) Response[O] {
 	value, err := decode(stored)
 	if err != nil {

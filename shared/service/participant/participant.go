@@ -1,6 +1,6 @@
-// Package participant is what every participant of the order saga is built from: a schema
-// with its migrations, the delivery tables with their relay and pruner, a consumer, and an
-// HTTP API. A service adds its own handlers, batchers and consumers.
+// Package participant provides what every participant of the order saga needs: a schema
+// with its migrations, the delivery tables with their relay and pruner, the publisher, and
+// an HTTP server. A service adds its own routes, batchers, consumers and other parts.
 //
 //	HTTP ─► batcher ─► Store ─► outbox ─► relay ─► publisher ─► broker
 //	                     ▲
@@ -29,14 +29,14 @@ const (
 	batchTimeout = 10 * time.Second
 )
 
-// Config is read from the environment; embed it in a service's configuration.
+// Config is read from the environment. Embed it in a service's configuration.
 type Config struct {
 	Service  service.Config
 	Database database.Config
 	Broker   broker.Config
 }
 
-// Validate reports all values that cannot work.
+// Validate reports all invalid values at once.
 func (c *Config) Validate() error {
 	return errors.Join(c.Service.Validate(), c.Database.Validate(), c.Broker.Validate())
 }
@@ -49,7 +49,7 @@ type Configuration interface {
 	base() *Config
 }
 
-// Participant is a participant that is being wired.
+// Participant is a service that is being set up. See [Program].
 type Participant struct {
 	Name    string
 	Store   *delivery.Store
@@ -62,9 +62,9 @@ type Participant struct {
 	parts  []service.Part
 }
 
-// Program is the command line of a participant. name is also the name of its schema. cfg
-// is filled from the environment before wire adds the service's own parts. The context of
-// wire is done when the program has to stop.
+// Program returns the command line of a participant. name is also the name of its schema.
+// When the participant starts, cfg is filled from the environment, and then wire adds the
+// service's own routes and parts.
 func Program(name string, migrations fs.FS, cfg Configuration, wire func(*Participant)) service.Program {
 	c := cfg.base()
 	migrate := func(ctx context.Context, log *slog.Logger) error {
@@ -112,7 +112,8 @@ func serve(ctx context.Context, name string, c *Config, log *slog.Logger, wire f
 	return service.Run(ctx, log, c.Service.DrainTimeout, append(parts, service.ServeHTTP(api, p.HTTP, health))...)
 }
 
-// Add adds a part. Parts stop in the reverse order of Add, after HTTP has stopped.
+// Add adds a part. After the HTTP server has stopped, the parts stop in the reverse order of
+// the calls of Add.
 func (p *Participant) Add(name string, run func(context.Context) error) {
 	p.parts = append(p.parts, service.Part{Name: name, Run: run})
 }

@@ -59,7 +59,7 @@ func (b *Broker) Usurp(t testing.TB, queue string) (restore func()) {
 	}
 }
 
-// Suspend suspends a quorum queue until resume is called. Meanwhile the queue accepts
+// Suspend suspends a quorum queue until resume is called. While suspended, the queue accepts
 // messages but neither confirms nor delivers any.
 func (b *Broker) Suspend(t testing.TB, queue string) (resume func()) {
 	t.Helper()

@@ -63,7 +63,7 @@ func New(t testing.TB) *Database {
 	return create(t, shared.Get(t))
 }
 
-// Own creates a database in a separate container, for a test that kills it.
+// Own creates a database in a separate container, for a test that kills the container.
 func Own(t testing.TB) (*Database, *containertest.Container) {
 	t.Helper()
 	c := containertest.Own(t, start)

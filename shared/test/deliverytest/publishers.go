@@ -55,8 +55,8 @@ func (r *recorder) subjects() []string {
 }
 
 // killer is a broker that confirms everything. Before its first confirm it terminates the
-// relay's database session, so that the relay's delete and commit fail, as they do when a
-// relay dies.
+// relay's database session, so that the relay's delete and commit fail, as if the relay had
+// died.
 type killer struct {
 	recorder
 	pool *sql.DB

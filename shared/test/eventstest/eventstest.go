@@ -1,5 +1,5 @@
-// Package eventstest gives tests the golden files of the events: the wire format of each
-// type, in its current and in every earlier revision.
+// Package eventstest provides the golden files of the events to tests: the wire format of
+// each type, in its current and in every earlier revision.
 package eventstest
 
 import (
@@ -62,7 +62,7 @@ func Newest(t testing.TB, eventType string) Golden {
 	return goldens[len(goldens)-1]
 }
 
-// testdata returns the directory of the package events. Its path is derived from this
+// testdata returns the testdata directory of package events. Its path is derived from this
 // source file because the tests of other modules read it too.
 func testdata(t testing.TB) fs.FS {
 	t.Helper()

@@ -32,10 +32,9 @@ type Service struct {
 	t       testing.TB
 }
 
-// Start runs p with the given DATABASE_URL and AMQP_URL, and with settings, which are
-// alternating names and values of environment variables. It does not wait until the service
-// is ready (see [Service.Ready]). The service runs until [Service.Stop] or the end of the
-// test.
+// Start runs p with the given DATABASE_URL and AMQP_URL, and with settings: alternating
+// names and values of environment variables. It does not wait until the service is ready
+// (see [Service.Ready]). The service runs until [Service.Stop] or the end of the test.
 func Start(t testing.TB, p service.Program, databaseURL, amqpURL string, settings ...string) *Service {
 	t.Helper()
 	api, metrics := listen(t), listen(t)
@@ -63,7 +62,8 @@ func Start(t testing.TB, p service.Program, databaseURL, amqpURL string, setting
 	go func() {
 		defer close(ended)
 		exit = p.Run(ctx, nil, environ, &log)
-		// A service that failed early has not closed them, and clients would wait for a response.
+		// A service that failed early has not closed its listeners, and clients would wait for
+		// a response.
 		_, _ = api.Close(), metrics.Close()
 	}()
 	s := &Service{
@@ -92,7 +92,8 @@ func (s *Service) Ready(t testing.TB) *Service {
 	return s
 }
 
-// Degraded waits until the status of the service is degraded, such as without its broker.
+// Degraded waits until the status of the service is degraded, for example because the
+// broker is down.
 func (s *Service) Degraded(t testing.TB) *Service {
 	t.Helper()
 	s.waitFor(t, `"degraded"`)

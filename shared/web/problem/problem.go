@@ -135,5 +135,5 @@ func WriteTo(w gin.ResponseWriter, p *Problem) {
 	}
 	w.Header().Set("Content-Type", ContentType)
 	w.WriteHeader(q.Status)
-	_, _ = w.Write(body) // a failed write means that the client is gone
+	_, _ = w.Write(body) // a write fails only if the client has disconnected
 }

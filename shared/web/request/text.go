@@ -35,7 +35,7 @@ func checkText(s string, limit int) string {
 		return "must not be empty"
 	case n > limit:
 		return "must have at most " + strconv.Itoa(limit) + " characters"
-	case strings.ContainsRune(s, utf8.RuneError): // an unpaired surrogate decodes to it as well
+	case strings.ContainsRune(s, utf8.RuneError): // json.Unmarshal also decodes an unpaired surrogate to it
 		return "must be valid Unicode text"
 	case strings.ContainsFunc(s, unicode.IsControl):
 		return "must not contain control characters"
