@@ -1,5 +1,5 @@
-// Command orders is the service that accepts orders: it stores them, requests their
-// payment and settles them by the decisions of the payments service.
+// Command orders is the service that accepts orders. It stores them, requests their
+// payment, and applies the decisions of the payments service to them.
 package main
 
 import (
@@ -23,11 +23,11 @@ type config struct {
 	MaxStreams int `env:"MAX_STREAMS" envDefault:"6000" usage:"maximum number of open event streams"`
 }
 
-// Validate reports all values that cannot work.
+// Validate reports all invalid values at once.
 func (c *config) Validate() error {
 	err := c.Config.Validate()
 	if c.MaxStreams < 1 {
-		err = errors.Join(err, fmt.Errorf("MAX_STREAMS is %d, must be positive", c.MaxStreams))
+		err = errors.Join(err, fmt.Errorf("MAX_STREAMS is %d: it must be positive", c.MaxStreams))
 	}
 	return err
 }

@@ -17,7 +17,7 @@ import (
 	"gozon/shared/web/request"
 )
 
-// API has the handlers. All fields are required.
+// API implements the handlers. All fields are required.
 type API struct {
 	Place    web.Batcher[order.Draft, order.Order]
 	Cancel   web.Batcher[uuid.UUID, order.Order]
@@ -31,7 +31,7 @@ type API struct {
 func (a API) Register(routes gin.IRoutes) {
 	r := web.Router{Routes: routes, Log: a.Log, Problems: map[error]*problem.Problem{
 		order.ErrNotFound:       problem.NotFound("there is no order with this id"),
-		order.ErrNotCancellable: problem.NotCancellable("the order was cancelled for another reason"),
+		order.ErrNotCancellable: problem.NotCancellable("the shop has already cancelled this order"),
 		live.ErrTooMany:         problem.Unavailable("too many event streams; retry in a moment"),
 		live.ErrNotReady:        problem.Unavailable("event streams are not ready yet; retry in a moment"),
 	}}

@@ -17,8 +17,8 @@ import (
 	"gozon/orders/internal/live"
 )
 
-// writeTimeout is how long a client may take to read what it was sent. A slower client is
-// disconnected and resumes.
+// writeTimeout is how long a write may wait for the client to read. A slower client is
+// disconnected. It can reconnect and resume.
 const writeTimeout = 10 * time.Second
 
 // events is the stream of a user's orders (Server-Sent Events). It starts with a snapshot,
@@ -37,7 +37,7 @@ func (a API) events(ctx context.Context, c *gin.Context) error {
 		c.Status(http.StatusOK)
 		return nil
 	}
-	// An unknown id is treated as none: the client gets a snapshot.
+	// Without a valid id, the client gets a snapshot.
 	last, _ := strconv.ParseInt(c.GetHeader("Last-Event-ID"), 10, 64)
 	follow, start, err := a.Live.Follow(ctx, user, live.Watermark(last), limit)
 	if err != nil {
@@ -103,9 +103,9 @@ func (s stream) run(ctx context.Context, head []byte) {
 	}
 }
 
-// end closes the stream, whose client resumes. Both goroutines of a stream defer it to
-// recover from panics: the HTTP server recovers only on its own goroutines, and a panic
-// here would end the process and all other streams.
+// end closes the stream; the client reconnects and resumes. Both goroutines of a stream
+// defer it to recover from panics: the HTTP server recovers only on its own goroutines, and
+// a panic here would end the process and all other streams.
 func (s stream) end(ctx context.Context) {
 	if cause := recover(); cause != nil {
 		s.log.ErrorContext(ctx, "event stream: panic, closing it", "cause", cause, "stack", string(debug.Stack()))
@@ -138,7 +138,7 @@ func startFrames(s live.Start) ([]byte, error) {
 	return fmt.Appendf(nil, "retry: 1000\nevent: snapshot\nid: %d\ndata: %s\n\n", s.Watermark, data), nil
 }
 
-// heartbeat is an event without data, which only updates the client's last event id.
+// heartbeat returns an event without data, which only updates the client's last event id.
 func heartbeat(w live.Watermark) []byte { return fmt.Appendf(nil, "id: %d\n:\n\n", w) }
 
 func batchFrames(b live.Batch) ([]byte, error) {

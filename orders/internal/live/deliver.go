@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// followed returns the changed orders of users who have a stream, including those of all
-// notifications that are pending.
+// followed returns the ids of the changed orders whose users have a stream. It also takes
+// the changes of all pending notifications.
 func (h *Hub) followed(changed []Changed) []uuid.UUID {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -45,7 +45,7 @@ func (h *Hub) deliverByID(ctx context.Context, ids []uuid.UUID) error {
 	return nil
 }
 
-// reconcile delivers what changed since the last reconciliation and was not delivered yet.
+// reconcile delivers the changes since the last reconciliation that were not delivered yet.
 func (h *Hub) reconcile(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -81,8 +81,9 @@ func (h *Hub) followedUsers() []int64 {
 	return slices.Collect(maps.Keys(h.streams))
 }
 
-// deliver sends the revisions that are new to each user's streams. The last reconciliation
-// has delivered what its snapshot includes, although a notification of it may arrive later.
+// deliver sends the revisions that were not delivered yet to the streams of their users. The
+// last reconciliation has delivered every change that its snapshot includes, although the
+// notification of such a change may arrive later.
 func (h *Hub) deliver(orders []Revision) {
 	byUser := map[int64][]Revision{}
 	for _, o := range orders {
@@ -101,8 +102,8 @@ func (h *Hub) deliver(orders []Revision) {
 	}
 }
 
-// remember records delivered versions. When there are too many it starts over: some orders
-// are then delivered twice, and clients compare versions.
+// remember records delivered versions. When there are too many, it discards all of them.
+// Some orders are then delivered twice; clients detect that by the version.
 func (h *Hub) remember(orders []Revision) {
 	if len(h.delivered)+len(orders) > deliveredMax {
 		clear(h.delivered)

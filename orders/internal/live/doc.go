@@ -12,17 +12,17 @@
 // gets what changed at or above it.
 //
 // A long transaction holds the watermark back, but costs a replica neither extra work nor
-// extra memory. A reconciliation starts from the snapshot of the previous one, which lists
-// the transactions above the watermark that had ended. It reads what changed since, and what
-// the transactions that were still open have changed. Only versions delivered since the
-// last snapshot are remembered, so that reconciliation does not resend them.
+// extra memory. A reconciliation starts from the snapshot of the previous one, which also
+// determines which transactions above the watermark had ended. It reads only the changes of
+// the transactions that had not. The hub remembers only the versions delivered since the
+// last snapshot, so that reconciliation does not resend them.
 //
 // Failures:
 //
 //	the listener loses its connection    it reconnects; a reconciliation reads what it missed
 //	a notification is lost               the next reconciliation reads the change
-//	the database is down                 streams stay open, heartbeats go on, a reconciliation follows
+//	the database is down                 streams stay open, heartbeats continue, a reconciliation follows
 //	a stream does not keep up            it is closed; its client resumes with its watermark
-//	a change or a notification panics    logged and retried; the replica continues
+//	the hub panics on a change           logged and retried; the replica continues
 //	the replica dies                     its clients resume at another replica with their watermarks
 package live

@@ -23,9 +23,9 @@ const (
 	chunk          = 256  // orders read or delivered at once
 	pendingMax     = 1024 // notifications waiting for the hub
 
-	// deliveredMax bounds the memory for delivered versions, to a few megabytes. Half of it
-	// is filled by 2,000 changes per second between two reconciliations; beyond that the
-	// next reconciliation is brought forward.
+	// deliveredMax bounds the memory for delivered versions to a few megabytes. At 2,000
+	// changes per second, half of it is filled between two reconciliations. At higher rates,
+	// the next reconciliation starts earlier.
 	deliveredMax = 1 << 16
 )
 
@@ -35,9 +35,10 @@ var (
 	ErrNotReady = errors.New("the first watermark is not known yet")
 )
 
-// Store is what the hub reads to follow changes.
+// Store reads the changed orders for the hub.
 type Store interface {
-	// Revisions returns the orders that exist, in no particular order.
+	// Revisions returns the orders with the given ids, in no particular order. Unknown ids
+	// are left out.
 	Revisions(ctx context.Context, ids ...uuid.UUID) ([]Revision, error)
 	// Snapshot returns the database's current snapshot.
 	Snapshot(ctx context.Context) (Snapshot, error)
@@ -51,13 +52,14 @@ type Pages interface {
 	OrdersOf(ctx context.Context, user int64, before uuid.UUID, limit int) (order.Page, error)
 }
 
-// Source delivers every change from the moment at which it calls listening. After it has
-// called lost it delivers nothing until it calls listening again.
+// Source calls deliver with the changes of all replicas. It misses none after it has called
+// listening. After it has called lost, it delivers nothing until it calls listening again.
+// Run returns when ctx is done.
 type Source interface {
 	Run(ctx context.Context, listening func(), lost func(error), deliver func([]Changed))
 }
 
-// Hub has the streams of one replica. It is safe for concurrent use; exactly one goroutine
+// Hub manages the streams of one replica. It is safe for concurrent use; exactly one goroutine
 // calls [Hub.Run].
 type Hub struct {
 	pages  Pages
@@ -79,7 +81,7 @@ type Hub struct {
 	reconciled     Snapshot
 	delivered      map[uuid.UUID]delivery
 	deliveredCount atomic.Int64
-	started        atomic.Bool // there is a snapshot: changes from now on are delivered
+	started        atomic.Bool // the first snapshot was taken: later changes are delivered
 }
 
 type delivery struct {
@@ -107,8 +109,8 @@ func NewHub(pages Pages, store Store, source Source, limit int, log *slog.Logger
 	return h
 }
 
-// Ready returns nil while changes are received immediately. Otherwise they are delivered
-// with the next reconciliation, and the error is the reason.
+// Ready returns nil while the hub receives changes immediately. Otherwise it returns an
+// error with the reason, and changes are delivered by the next reconciliation.
 func (h *Hub) Ready(context.Context) error {
 	if reason := h.notReady.Load(); reason != nil {
 		return errors.New(*reason)
@@ -167,7 +169,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		case reconcile:
 			retry = nil
 		case len(h.delivered) > deliveredMax/2:
-			h.reconcileSoon() // it clears most of them
+			h.reconcileSoon() // it removes most of them
 		}
 	}
 }

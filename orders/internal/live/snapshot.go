@@ -17,7 +17,7 @@ type Watermark int64
 // and no other.
 func (w Watermark) Snapshot() Snapshot { return Snapshot{Min: w, Max: w} }
 
-// Snapshot lists the transactions of the database that had ended when it was taken: all
+// Snapshot describes which transactions of the database had ended when it was taken: all
 // below Min, none from Max on, and between them all except those in Open. Data that is read
 // later includes every change of the snapshot.
 type Snapshot struct {
@@ -25,7 +25,7 @@ type Snapshot struct {
 	Open     []Watermark
 }
 
-// Includes reports whether the transaction that made a change had ended.
+// Includes reports whether the transaction changedIn had ended when s was taken.
 func (s Snapshot) Includes(changedIn Watermark) bool {
 	return changedIn < s.Min || changedIn < s.Max && !slices.Contains(s.Open, changedIn)
 }

@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	// pendingBatches is how many batches a stream may lag behind. Beyond that it is closed
-	// rather than buffered in memory.
+	// pendingBatches is how many batches a stream may lag behind. A stream that lags further
+	// is closed, so that it does not take more memory.
 	pendingBatches = 16
-	// resumeMax is how many missed orders are sent one by one; beyond that a snapshot is
-	// smaller.
+	// resumeMax is the maximum number of missed orders that a resumed stream starts with.
+	// With more, a snapshot is smaller.
 	resumeMax = 500
 )
 
@@ -33,12 +33,12 @@ type Stream struct {
 
 	hub     *Hub
 	user    int64
-	initial Snapshot // included in the start of the stream
+	initial Snapshot // the start of the stream includes its changes
 	batches chan Batch
 }
 
 // Start is the beginning of a stream: a page of the user's newest orders or, if the stream
-// resumes, the orders that have changed since.
+// resumes, the orders that have changed since the client's watermark.
 type Start struct {
 	Watermark Watermark // of the stream once the whole start is delivered
 	Resumed   bool
@@ -48,14 +48,16 @@ type Start struct {
 }
 
 // Follow starts a stream, which the caller must close. last is the watermark of the
-// client's last batch, or 0. limit is the size of the first page. An order may be delivered
-// again after the start, or be older than in the start: clients compare versions.
+// client's last batch, or 0. limit is the size of the first page. The stream may deliver an
+// order in a version that the start has already delivered, or in an older one, so clients
+// compare versions.
 func (h *Hub) Follow(ctx context.Context, user int64, last Watermark, limit int) (*Stream, Start, error) {
 	if !h.started.Load() {
 		return nil, Start{}, ErrNotReady
 	}
-	// First the snapshot, then the stream, then the read: the stream delivers the changes
-	// from now on, and the read returns those before.
+	// The order matters: snapshot, stream, read. The stream delivers the changes from the
+	// moment it is opened, and the read returns the earlier ones. The read misses no change
+	// that the snapshot includes.
 	snapshot, err := h.store.Snapshot(ctx)
 	if err != nil {
 		return nil, Start{}, fmt.Errorf("follow: %w", err)

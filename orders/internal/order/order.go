@@ -29,13 +29,13 @@ type RuleError string
 // Error implements error.
 func (e RuleError) Error() string { return string(e) }
 
-// Permanent reports true: a consumer dead-letters the message instead of retrying it.
+// Permanent returns true, so that a consumer dead-letters the message instead of retrying it.
 func (RuleError) Permanent() bool { return true }
 
 // Errors of the domain.
 var (
 	ErrNotFound       = RuleError("order not found")
-	ErrNotCancellable = RuleError("order was cancelled for another reason")
+	ErrNotCancellable = RuleError("the shop has already cancelled the order")
 	// ErrContradiction is a payment decision that is impossible for the state of its order.
 	ErrContradiction = RuleError("the payment decision contradicts the order")
 )
@@ -43,7 +43,7 @@ var (
 // MaxItem is the maximum length of an item's name, in characters.
 const MaxItem = 200
 
-// Status of an order.
+// Status is the status of an order.
 type Status string
 
 // The statuses.
@@ -70,7 +70,7 @@ type Draft struct {
 
 // Order is one order.
 type Order struct {
-	ID           uuid.UUID // UUIDv7: sorts by the time of placing
+	ID           uuid.UUID // a UUIDv7, so ids sort by the time when orders were placed
 	UserID       int64
 	Item         string
 	Price        money.Amount
@@ -90,12 +90,12 @@ func (d Draft) Place(id uuid.UUID, at time.Time) Order {
 	}
 }
 
-// Created is the event that requests the order's payment.
+// Created returns the event that requests the order's payment.
 func (o Order) Created() events.OrderCreated {
 	return events.OrderCreated{OrderID: o.ID.String(), UserID: o.UserID, Amount: int64(o.Price)}
 }
 
-// CancelRequested is the event that requests the cancellation of the order's payment.
+// CancelRequested returns the event that requests the cancellation of the order's payment.
 func (o Order) CancelRequested() events.OrderCancelRequested {
 	return events.OrderCancelRequested{OrderID: o.ID.String(), UserID: o.UserID, Amount: int64(o.Price)}
 }

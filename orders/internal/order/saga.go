@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// Saga has the times at which an order passed the steps of its saga. A time is zero if
+// Saga contains the times at which an order passed the steps of its saga. A time is zero if
 // the step was not taken or its time is unknown. The times arrive with the events that
-// change the order anyway, so they cost no extra writes.
+// change the status of the order, so they cost no extra writes. The exception is a decision
+// with the effect [EffectNoted].
 type Saga struct {
 	PublishedAt       time.Time // the relay handed the order's event to the broker
 	ChargedAt         time.Time
@@ -51,8 +52,8 @@ func (o Order) Timeline() []Step {
 	return steps
 }
 
-// merge fills in the times that are unknown and set in s, and reports whether there were
-// any.
+// merge copies the times of s that the order does not have yet. It reports whether there
+// were any.
 func (o *Order) merge(s Saga) (changed bool) {
 	for _, t := range []struct {
 		known *time.Time

@@ -11,7 +11,7 @@ import (
 	"gozon/shared/delivery/idempotency"
 )
 
-// Store keeps orders. Its reads see committed data; all changes are made in InTx.
+// Store stores orders. Its reads see committed data; all changes are made in InTx.
 type Store interface {
 	// InTx runs fn in one transaction, which is rolled back if fn fails.
 	InTx(ctx context.Context, fn func(Tx) error) error
@@ -22,10 +22,10 @@ type Store interface {
 	OrdersOf(ctx context.Context, user int64, before uuid.UUID, limit int) ([]Order, error)
 }
 
-// Tx is one transaction. Its methods work on sets, an empty set is a no-op. It is for one
-// goroutine.
+// Tx is one transaction. Its methods work on sets; an empty set is a no-op. It is not safe
+// for concurrent use.
 type Tx interface {
-	// Claim returns those message ids that were not claimed before.
+	// Claim claims message ids and returns those that were not claimed before.
 	Claim(ctx context.Context, ids ...uuid.UUID) (fresh map[uuid.UUID]bool, err error)
 	// OrdersForUpdate locks orders in the order of their ids. Unknown ids are left out.
 	OrdersForUpdate(ctx context.Context, ids ...uuid.UUID) (map[uuid.UUID]*Order, error)
@@ -37,7 +37,7 @@ type Tx interface {
 	idempotency.Tx
 }
 
-// Service has the use cases. It is safe for concurrent use.
+// Service implements the use cases. It is safe for concurrent use.
 type Service struct{ store Store }
 
 // NewService returns a service that works on store.
@@ -115,7 +115,7 @@ func (s *Service) Cancel(ctx context.Context, requests []idempotency.Request[uui
 	return responses, nil
 }
 
-// cancel decides in the order of ids.
+// cancel cancels orders in the order of ids.
 func cancel(ids []uuid.UUID, orders map[uuid.UUID]*Order, at time.Time) (responses []idempotency.Response[Order], changed []Order, requested []events.Event) {
 	responses = make([]idempotency.Response[Order], len(ids))
 	for i, id := range ids {
@@ -168,8 +168,8 @@ func (s *Service) Settle(ctx context.Context, decisions []PaymentDecision) (sett
 	return settled, nil
 }
 
-// settle decides in the order of decisions. It removes ids from fresh, so that a message
-// that the set contains twice counts once.
+// settle applies decisions in order. It removes ids from fresh, so that a message that the
+// set contains twice counts once.
 func settle(decisions []PaymentDecision, fresh map[uuid.UUID]bool, orders map[uuid.UUID]*Order, at time.Time) (settled []Settled, changed []Order, err error) {
 	settled = make([]Settled, len(decisions))
 	touched := map[uuid.UUID]*Order{}

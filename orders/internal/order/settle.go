@@ -6,7 +6,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// PaymentStatus is how payments decided about an order's payment.
+// PaymentStatus is the decision of the payments service about an order's payment.
 type PaymentStatus string
 
 // The payment statuses.
@@ -14,7 +14,7 @@ const (
 	PaymentSucceeded PaymentStatus = "succeeded" // charged
 	PaymentFailed    PaymentStatus = "failed"    // refused, nothing was charged
 	PaymentVoided    PaymentStatus = "voided"    // cancelled before it was charged
-	PaymentRefunded  PaymentStatus = "refunded"  // cancelled after it was charged, the money is back
+	PaymentRefunded  PaymentStatus = "refunded"  // cancelled after it was charged, the charge was refunded
 )
 
 // PaymentDecision is a message from the payments service about an order.
@@ -26,13 +26,13 @@ type PaymentDecision struct {
 	Saga      Saga         // the times that the message contains
 }
 
-// Effect is what a payment decision did to its order.
+// Effect is the effect of a payment decision on its order.
 type Effect string
 
 // The effects. Only EffectApplied and EffectNoted change the order.
 const (
 	EffectApplied       Effect = "applied"
-	EffectNoted         Effect = "noted"         // the order is being cancelled, only its timeline grew
+	EffectNoted         Effect = "noted"         // the order is being cancelled, only its timeline changed
 	EffectDuplicate     Effect = "duplicate"     // the message, or its content, was processed before
 	EffectContradictory Effect = "contradictory" // impossible for the state of the order
 )
@@ -80,7 +80,8 @@ func (o *Order) Settle(d PaymentDecision, at time.Time) Effect {
 	case StatusCancelled:
 	}
 	if o.CancelReason == ReasonCancelledByUser {
-		// A late decision that the cancellation raced with: the final one covered it.
+		// The final decision repeated, or a decision that raced with the cancellation and
+		// arrived late. The final decision already includes its effect.
 		if charged == !o.Saga.RefundedAt.IsZero() {
 			return EffectDuplicate
 		}

@@ -15,9 +15,9 @@ import (
 	"gozon/shared/delivery/database"
 )
 
-// notify wraps a statement that changes orders, so that it notifies the listeners of
-// [Channel] of each changed order at the commit. It costs no round trip. One notification
-// is limited to 8,000 bytes, hence the parts of 128 orders.
+// notify wraps a statement that changes orders, so that the commit notifies the listeners of
+// [Channel] of each changed order. This costs no additional round trip. A notification is
+// limited to 8,000 bytes, so each one covers at most 128 orders.
 func notify(change database.Statement[orderRow]) database.Statement[orderRow] {
 	change.SQL = `WITH changed AS (` + change.SQL + ` RETURNING t.user_id, t.id)
 		SELECT pg_notify('` + Channel + `', string_agg(user_id || ' ' || id, ','))
@@ -41,9 +41,10 @@ func (s *Store) Revisions(ctx context.Context, ids ...uuid.UUID) ([]live.Revisio
 	return found, nil
 }
 
-// ChangedSince implements live.Store. It is planned for each call: the best plan for
-// one user differs from that for thousands, and a generic plan would read all of their
-// orders. The upper bound excludes rows written by another cluster, before a restore.
+// ChangedSince implements live.Store. The query is planned for each call, because the best
+// plan for one user differs from that for thousands, and a generic plan would read all of
+// their orders. The upper bound excludes rows that were restored from another cluster, where
+// transaction ids may be higher.
 func (s *Store) ChangedSince(ctx context.Context, since live.Snapshot, limit int, users ...int64) iter.Seq2[live.Revision, error] {
 	return func(yield func(live.Revision, error) bool) {
 		for r, err := range s.orders.Query(ctx, s.DB.Statement.ConnPool, `

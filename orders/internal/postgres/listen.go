@@ -22,13 +22,13 @@ const Channel = "orders_changed"
 
 const (
 	connectTimeout = 3 * time.Second
-	pingAfter      = 30 * time.Second
+	pingInterval   = 30 * time.Second
 	reconnectFirst = 100 * time.Millisecond
 	reconnectMax   = 5 * time.Second
 )
 
-// Listener receives the changes of orders made by all replicas, on a connection of its
-// own. It implements live.Source.
+// Listener receives the changes of orders made by all replicas, on a separate connection. It
+// implements live.Source.
 type Listener struct {
 	cfg database.Config
 	log *slog.Logger
@@ -37,9 +37,9 @@ type Listener struct {
 // NewListener returns a listener that connects when it is run.
 func NewListener(cfg database.Config, log *slog.Logger) *Listener { return &Listener{cfg, log} }
 
-// Run calls deliver with every change until ctx is done, and reconnects when the connection
-// is lost. Changes in between are missed: it calls lost with the error when it stops
-// listening, and listening whenever it has started.
+// Run calls deliver with every change until ctx is done. It calls listening each time it has
+// started to listen. When the connection is lost, it calls lost with the error and
+// reconnects. It misses the changes in between.
 func (l *Listener) Run(ctx context.Context, listening func(), lost func(error), deliver func([]live.Changed)) {
 	wait := reconnectFirst
 	for ctx.Err() == nil {
@@ -81,25 +81,25 @@ func (l *Listener) listen(ctx context.Context, listening func(), deliver func([]
 		}
 		changed, err := parseChanged(n.Payload)
 		if err != nil {
-			l.log.ErrorContext(ctx, "live: malformed notification, leaving its orders to the next reconciliation", "error", err)
+			l.log.ErrorContext(ctx, "live: malformed notification, the next reconciliation delivers its orders", "error", err)
 			continue
 		}
 		deliver(changed)
 	}
 }
 
-// next waits for a notification. After a while without one it pings the server and returns
-// nil, because a host that vanished would never close the connection.
+// next waits for a notification. After pingInterval without one it pings the server, because
+// a host that disappeared does not close its connections. It returns nil if the ping succeeds.
 func next(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
-	waiting, cancel := context.WithTimeout(ctx, pingAfter)
+	waiting, cancel := context.WithTimeout(ctx, pingInterval)
 	defer cancel()
 	n, err := conn.WaitForNotification(waiting)
 	if err == nil || ctx.Err() != nil || waiting.Err() == nil {
 		return n, err
 	}
-	asking, cancel := context.WithTimeout(ctx, connectTimeout)
+	pinging, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	return nil, conn.Ping(asking)
+	return nil, conn.Ping(pinging)
 }
 
 func parseChanged(payload string) ([]live.Changed, error) {

@@ -1,4 +1,4 @@
-// Package postgres keeps orders in PostgreSQL, in the schema orders.
+// Package postgres stores orders in PostgreSQL, in the schema orders.
 package postgres
 
 import (
@@ -36,7 +36,7 @@ func NewStore(s *delivery.Store) *Store {
 	}
 }
 
-// orderRow is the only list of the table's columns.
+// orderRow is a row of orders. It is the only list of the table's columns.
 type orderRow struct {
 	ID                uuid.UUID `gorm:"primaryKey"`
 	UserID            int64     `gorm:"<-:create"`
