@@ -1,5 +1,5 @@
-// Command payments is the service that keeps the accounts. It tops them up, charges them
-// for orders, refunds cancelled orders, and replies to the orders service.
+// Command payments is the service that manages the users' accounts. It tops them up,
+// charges them for orders, refunds cancelled orders, and replies to the orders service.
 package main
 
 import (

@@ -19,7 +19,7 @@ import (
 	"gozon/shared/web/request"
 )
 
-// API has the handlers. All fields are required.
+// API implements the handlers. All fields are required.
 type API struct {
 	Deposit  web.Batcher[payment.Deposit, payment.Deposited]
 	Payments *payment.Service
@@ -29,7 +29,7 @@ type API struct {
 // Register adds the routes of the service.
 func (a API) Register(routes gin.IRoutes) {
 	r := web.Router{Routes: routes, Log: a.Log, Problems: map[error]*problem.Problem{
-		payment.ErrAccountNotFound: problem.NotFound("there is no account of this user"),
+		payment.ErrAccountNotFound: problem.NotFound("this user has no account"),
 		payment.ErrBalanceTooLarge: problem.Invalid(problem.Field{Pointer: "/balance", Detail: payment.ErrBalanceTooLarge.Error()}),
 	}}
 	r.Handle(http.MethodPost, "/accounts", a.deposit)
@@ -119,7 +119,7 @@ func (a API) entries(ctx context.Context, c *gin.Context) error {
 	return nil
 }
 
-// cursor returns the Seq that the requested page of entries ends before.
+// cursor returns the upper bound of the requested page: its entries have a lower Seq.
 func cursor(c *gin.Context) (int64, error) {
 	s, given := c.GetQuery("cursor")
 	if !given {

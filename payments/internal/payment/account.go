@@ -9,7 +9,7 @@ import (
 	"gozon/shared/contract/money"
 )
 
-// Kind of an entry.
+// Kind is the kind of an entry.
 type Kind string
 
 // The kinds.
@@ -78,9 +78,9 @@ func (a *Account) Charge(orderID uuid.UUID, amount money.Amount, at time.Time) (
 }
 
 // Refund returns amount to the account, for an order. A charge can always be refunded, so
-// the limit for top-ups does not apply. Only the range of a balance does, which is
-// thousands of times larger. The error is [ErrAmount] or [ErrBalanceTooLarge]; then the
-// account is unchanged.
+// the limit for top-ups does not apply. Only the range of int64 does, which is thousands of
+// times larger. The error is [ErrAmount] or [ErrBalanceTooLarge]; then the account is
+// unchanged.
 func (a *Account) Refund(orderID uuid.UUID, amount money.Amount, at time.Time) (Entry, error) {
 	switch {
 	case amount <= 0:

@@ -11,7 +11,7 @@ import (
 	"gozon/shared/contract/events"
 )
 
-// Effect is what a command did.
+// Effect is the effect of a command.
 type Effect string
 
 // The effects. Only EffectSucceeded and EffectRefunded move money.
@@ -48,10 +48,10 @@ func (s *Service) Execute(ctx context.Context, commands []Command) (effects []Ef
 		if err != nil {
 			return err
 		}
-		// Read while the accounts are locked: a transaction that created one of these
-		// payments has committed. A user without an account has no lock. If two transactions
-		// create the payment of one order then, its primary key fails the later one, and the
-		// retry finds the payment.
+		// Read the payments while the accounts are locked, so that a transaction that created
+		// one of them has committed. A user without an account has no row to lock. Two
+		// transactions may then create the payment of the same order: the primary key fails
+		// the later one, and its retry finds the payment.
 		payments, err := tx.Payments(ctx, orders...)
 		if err != nil {
 			return err
@@ -82,7 +82,8 @@ type execution struct {
 	replies           []events.Event
 }
 
-// run removes ids from fresh, so that a message that the set contains twice counts once.
+// run executes commands and returns their effects. It removes ids from fresh, so that a
+// message that the set contains twice counts once.
 func (e *execution) run(commands []Command, fresh map[uuid.UUID]bool) ([]Effect, error) {
 	effects := make([]Effect, len(commands))
 	for i, c := range commands {

@@ -9,9 +9,9 @@
 //	cancel before the charge ──► voided: no money moves, a later charge is not made
 //
 // Payments decides the race between an order and its cancellation: the first command
-// creates the payment. Every command, also a repeated one, gets the state of the payment
-// as the reply. A failed payment stays failed. The reply to its cancellation is that
-// nothing was charged and nothing will be.
+// creates the payment. The reply to every command, including a repeated one, is the state of
+// the payment. A failed payment stays failed. The reply to its cancellation is that nothing
+// was charged and nothing will be.
 package payment
 
 import (
@@ -30,7 +30,7 @@ type RuleError string
 // Error implements error.
 func (e RuleError) Error() string { return string(e) }
 
-// Permanent reports true: a consumer dead-letters the message instead of retrying it.
+// Permanent returns true, so that a consumer dead-letters the message instead of retrying it.
 func (RuleError) Permanent() bool { return true }
 
 // Errors of the domain.
@@ -43,7 +43,7 @@ var (
 	ErrContradiction = RuleError("the message contradicts the order's payment")
 )
 
-// Status of a payment.
+// Status is the status of a payment.
 type Status string
 
 // The statuses.
@@ -63,7 +63,7 @@ type Payment struct {
 	Reason      events.FailureReason // when failed
 	PublishedAt time.Time            // of the order's event; zero if unknown or the order was cancelled first
 	CreatedAt   time.Time            // when it was charged, refused or voided
-	UpdatedAt   time.Time            // when it was refunded
+	UpdatedAt   time.Time            // when it was refunded, otherwise CreatedAt
 }
 
 // Command is a message's request to charge for an order, or to cancel its payment.
@@ -76,8 +76,8 @@ type Command struct {
 	PublishedAt time.Time // of the message; zero if unknown
 }
 
-// Charge charges account for an order and returns the payment. A nil account does not
-// exist. The entry is nil if the payment failed.
+// Charge charges account for an order and returns the payment. account is nil if the user
+// has none. The entry is nil if the payment failed.
 func (c Command) Charge(account *Account, at time.Time) (Payment, *Entry, error) {
 	p := c.payment(StatusFailed, at)
 	p.PublishedAt = c.PublishedAt
@@ -118,7 +118,7 @@ func (p *Payment) Cancel(account *Account, at time.Time) (*Entry, error) {
 	return &entry, nil
 }
 
-// ChargeReply is the event that answers a command to charge.
+// ChargeReply returns the reply to a command to charge.
 func (p Payment) ChargeReply() events.Event {
 	id, user, amount := p.OrderID.String(), p.UserID, int64(p.Amount)
 	switch p.Status {
@@ -133,7 +133,7 @@ func (p Payment) ChargeReply() events.Event {
 	return events.PaymentFailed{OrderID: id, UserID: user, Amount: amount, Reason: p.Reason, PublishedAt: p.PublishedAt, RefusedAt: p.CreatedAt}
 }
 
-// CancelReply is the event that answers a command to cancel. It is the [Payment.ChargeReply],
+// CancelReply returns the reply to a command to cancel. It is that of [Payment.ChargeReply],
 // except that a failed payment is reported as voided.
 func (p Payment) CancelReply() events.Event {
 	if p.Status != StatusFailed {

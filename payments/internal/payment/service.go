@@ -12,7 +12,7 @@ import (
 	"gozon/shared/delivery/idempotency"
 )
 
-// Store keeps accounts, payments and entries. Its reads see committed data; all changes
+// Store stores accounts, payments and entries. Its reads see committed data; all changes
 // are made in InTx.
 type Store interface {
 	// InTx runs fn in one transaction, which is rolled back if fn fails.
@@ -24,10 +24,10 @@ type Store interface {
 	EntriesOf(ctx context.Context, user, before int64, limit int) ([]Entry, error)
 }
 
-// Tx is one transaction. Its methods work on sets, an empty set is a no-op. It is for one
-// goroutine.
+// Tx is one transaction. Its methods work on sets; an empty set is a no-op. It is not safe
+// for concurrent use.
 type Tx interface {
-	// Claim returns those message ids that were not claimed before.
+	// Claim claims message ids and returns those that were not claimed before.
 	Claim(ctx context.Context, ids ...uuid.UUID) (fresh map[uuid.UUID]bool, err error)
 	// OpenAccounts opens an empty account for each user who has none and returns these users.
 	OpenAccounts(ctx context.Context, at time.Time, users ...int64) (opened map[int64]bool, err error)
@@ -42,7 +42,7 @@ type Tx interface {
 	idempotency.Tx
 }
 
-// Changes are the changes of a use case.
+// Changes are the rows that a use case writes.
 type Changes struct {
 	Accounts []Account // with a new balance
 	Payments []Payment // new
@@ -50,7 +50,7 @@ type Changes struct {
 	Entries  []Entry   // new
 }
 
-// Service has the use cases. It is safe for concurrent use.
+// Service implements the use cases. It is safe for concurrent use.
 type Service struct{ store Store }
 
 // NewService returns a service that works on store.
@@ -105,7 +105,7 @@ func (s *Service) Deposit(ctx context.Context, requests []idempotency.Request[De
 	return responses, nil
 }
 
-// deposit makes deposits in their order. It removes users from opened, so that only the
+// deposit makes deposits in order. It removes users from opened, so that only the
 // first deposit to a new account reports that it opened the account.
 func deposit(deposits []Deposit, opened map[int64]bool, accounts map[int64]*Account, at time.Time) (responses []idempotency.Response[Deposited], changes Changes) {
 	responses = make([]idempotency.Response[Deposited], len(deposits))
@@ -127,7 +127,7 @@ func deposit(deposits []Deposit, opened map[int64]bool, accounts map[int64]*Acco
 	return responses, changes
 }
 
-// changed returns the accounts of entries, each once.
+// changed returns each account that has one of entries, once.
 func changed(accounts map[int64]*Account, entries []Entry) []Account {
 	var all []Account
 	seen := make(map[int64]bool, len(entries))

@@ -11,7 +11,7 @@ import (
 	"gozon/shared/delivery/database"
 )
 
-// accountRow is the only list of the columns of accounts.
+// accountRow is a row of accounts. It is the only list of the table's columns.
 type accountRow struct {
 	UserID    int64 `gorm:"primaryKey"`
 	Balance   int64
@@ -30,7 +30,7 @@ func (r accountRow) account() payment.Account {
 	return payment.Account{UserID: r.UserID, Balance: money.Amount(r.Balance), Seq: r.Seq, CreatedAt: r.CreatedAt.UTC()}
 }
 
-// paymentRow is the only list of the columns of payments.
+// paymentRow is a row of payments. It is the only list of the table's columns.
 type paymentRow struct {
 	OrderID     uuid.UUID `gorm:"primaryKey"`
 	UserID      int64     `gorm:"<-:create"`
@@ -60,7 +60,8 @@ func (r paymentRow) payment() payment.Payment {
 	}
 }
 
-// entryRow is the only list of the columns of entries, which is append-only.
+// entryRow is a row of entries, which is append-only. It is the only list of the table's
+// columns.
 type entryRow struct {
 	UserID       int64      `gorm:"primaryKey"`
 	Seq          int64      `gorm:"primaryKey"`

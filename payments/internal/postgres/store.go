@@ -1,4 +1,4 @@
-// Package postgres keeps accounts, payments and entries in PostgreSQL, in the schema
+// Package postgres stores accounts, payments and entries in PostgreSQL, in the schema
 // payments.
 package postgres
 
