@@ -35,7 +35,7 @@ const (
 	docsCSP = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-// registerDocs serves the OpenAPI document, a page to read it and try it out, and a page
+// registerDocs serves the OpenAPI document, a page to read and try out the API, and a page
 // for each problem type. None of them needs access to the internet.
 func registerDocs(e gin.IRoutes, contract []byte) error {
 	service.Handle(e, http.MethodGet, "/openapi.yaml", document{"application/yaml", "", contract}.serve())

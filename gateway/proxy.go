@@ -37,7 +37,7 @@ func newProxy(u *upstream, timeout time.Duration, done <-chan struct{}, log *slo
 		BufferPool: &bufferPool{},
 		ErrorLog:   slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		ModifyResponse: func(r *http.Response) error {
-			r.Header.Del(service.RequestIDHeader) // the response already has it
+			r.Header.Del(service.RequestIDHeader) // the gateway has already set it
 			if isStream(r.Header) {
 				r.Body = newStreamBody(r.Body, done)
 				r.Header.Set("Connection", "close") // the write deadline must not apply to another request

@@ -57,13 +57,12 @@ func (s *streamBody) Close() error {
 	return s.ReadCloser.Close()
 }
 
-// streamWriteTimeout is how long the client of an event stream may take to read what was
-// written to it.
+// streamWriteTimeout is how long a write to an event stream may wait for the client to read.
 const streamWriteTimeout = 10 * time.Second
 
 // streamWriter sets a write deadline if the response is an event stream. Without one, a
 // client that stops reading could block a write forever, and with it the shutdown of the
-// gateway. The service does not help: it has closed its own side by then.
+// gateway. The service cannot unblock it: by then it has closed its own connection.
 type streamWriter struct{ gin.ResponseWriter }
 
 // Write implements io.Writer.
