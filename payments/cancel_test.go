@@ -98,7 +98,7 @@ func TestContradictoryMessageIsDeadLettered(t *testing.T) {
 // Orders and their cancellations race through two replicas, in any order and with repeated
 // messages, while connections are dropped. Each order ends cancelled, and every charge is
 // refunded.
-func TestRacingCancellationsGiveBackEveryKopek(t *testing.T) {
+func TestRacingCancellationsRefundExactlyOnce(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.startReplica(t).Ready(t)

@@ -227,7 +227,7 @@ func TestTwoConsumersNeverOverdraw(t *testing.T) {
 	f.verify(t)
 }
 
-func TestPoisonGoesToTheDeadLetterQueueAndItsNeighboursSettle(t *testing.T) {
+func TestPoisonGoesToTheDeadLetterQueueAndItsNeighborsSettle(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.topUp(t, 1, "10")

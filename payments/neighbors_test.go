@@ -19,7 +19,7 @@ import (
 const succeededOf = "SELECT count(*) FROM payments.payments WHERE status = 'succeeded' AND user_id = $1"
 
 // Another transaction holds the lock of one account. Only work for that account waits.
-func TestLockedAccountHoldsUpItsUserAlone(t *testing.T) {
+func TestLockedAccountDoesNotDelayOthers(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.topUp(t, 1, "1000")
@@ -70,7 +70,7 @@ func TestThousandsOfHeldMessagesDoNotStopTheQueue(t *testing.T) {
 
 // An uncommitted transaction claims the same message, opens the same account or stores the
 // same key. Only the conflicting work waits for it.
-func TestUncommittedRowsHoldUpTheirConflictAlone(t *testing.T) {
+func TestUncommittedRowsDoNotDelayOthers(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.topUp(t, 2, "1000")

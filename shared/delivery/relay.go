@@ -60,6 +60,7 @@ func (r *Relay) Run(ctx context.Context) error {
 			wait, wake = backoff, nil // ignore wake-ups while backing off
 			backoff = min(2*backoff, retryMax)
 		case n == relayBatch && ctx.Err() == nil:
+			backoff = retryFirst
 			continue
 		default:
 			backoff = retryFirst
