@@ -43,7 +43,7 @@ func ReadObject(r *http.Request) (*Object, error) {
 	case errors.As(err, &tooLarge):
 		return nil, problem.TooLarge("the body must be at most 64 KiB")
 	case err != nil:
-		return nil, problem.Malformed("the body ended before it was complete")
+		return nil, problem.Malformed("the body is incomplete")
 	case !utf8.Valid(body):
 		return nil, problem.Malformed("the body must be UTF-8")
 	}
