@@ -54,7 +54,7 @@ func startOn(t *testing.T, database *databasetest.Database, vhost *brokertest.Br
 
 // store returns a store on the database of the service.
 func (f *fixture) store() *postgres.Store {
-	return postgres.NewStore(delivery.NewStore(f.pool, f.db, postgres.Schema))
+	return postgres.NewStore(delivery.NewStore(delivery.Config{EventsPerMessage: 256}, f.pool, f.db, postgres.Schema))
 }
 
 // startReplica starts a service on the database and virtual host of the fixture.

@@ -31,6 +31,7 @@ type fixture struct {
 	database *databasetest.Database
 	pool     *sql.DB
 	broker   *brokertest.Broker
+	replies  []events.Envelope // received, but not returned by reply yet
 }
 
 func start(t *testing.T, settings ...string) *fixture {
@@ -74,11 +75,14 @@ func (f *fixture) cancel(t *testing.T, o events.OrderCreated) {
 	f.broker.PublishEvent(t, id(t), events.OrderCancelRequested(o))
 }
 
-// reply returns the next message from payments_queue.
+// reply returns the next event from payments_queue.
 func (f *fixture) reply(t *testing.T) events.Envelope {
 	t.Helper()
-	e, err := events.Parse(f.broker.Get(t, broker.PaymentsQueue).Body)
-	require.NoError(t, err)
+	if len(f.replies) == 0 {
+		f.replies = f.broker.GetEvents(t, broker.PaymentsQueue)
+	}
+	e := f.replies[0]
+	f.replies = f.replies[1:]
 	return e
 }
 

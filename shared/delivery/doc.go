@@ -2,16 +2,17 @@
 // [Store] per schema combines the three tables that make it work, so that a use case
 // sees a single transaction:
 //
-//	tx { Claim message ids ─► lock ─► change rows ─► Emit events }        a consumer
+//	tx { Claim ids ─► lock ─► change rows ─► Emit events }                a consumer
 //	tx { ClaimKeys ─► change rows ─► Emit events ─► StoreResponses }      a request
 //	    │ commit wakes the relay
 //	    ▼
 //	relay tx { claim outbox rows FOR UPDATE SKIP LOCKED ─► publish ─► await confirms ─► delete confirmed rows }
 //
-// The inbox makes each message id claimable once, in the transaction of the message's
-// effect. The outbox makes events part of the change that they describe. The
-// idempotency keys do for requests what the inbox does for messages; package
-// idempotency documents their rules.
+// The inbox makes each id claimable once, in the transaction of the effect; package inbox
+// documents which ids are claimed. The outbox makes events part of the change that they
+// describe. The events of one type that a transaction emits are one row and one message.
+// The idempotency keys do for requests what the inbox does for events; package idempotency
+// documents their rules.
 //
 // What a crash leaves behind:
 //

@@ -13,7 +13,13 @@ import (
 	"gozon/shared/delivery/database"
 )
 
-// outbox holds the statements of the outbox table.
+// outbox is a table of messages that are not published yet. A row contains the events of
+// one type that one transaction has emitted: the data of a single event, or an array of
+// events, with an empty subject.
+//
+// Published rows are deleted, so the table stays small and there is no state to maintain.
+// Ids are UUIDv7, so ordering by id publishes in the order of the emits, approximately.
+// There is no guarantee, because several relays may run.
 type outbox struct {
 	source                             string
 	insert, claim, remove, depthAndAge string
@@ -32,42 +38,120 @@ func newOutbox(schema string) outbox {
 	}
 }
 
-// Emit writes events to the outbox; the relay publishes them after the commit. Each gets
-// a new UUIDv7 as its message id.
+// maxMessage is the maximum size of a message with several events, in bytes. A batch of
+// the shop's events is smaller. It bounds what a relay, the broker and a consumer hold in
+// memory.
+const maxMessage = 128 << 10
+
+// Emit writes events to the outbox; the relay publishes them after the commit. Events of
+// the same type share a message, up to [Config].EventsPerMessage. Each event gets a new
+// UUIDv7 as its id.
 func (t *Tx) Emit(ctx context.Context, evs ...events.Event) error {
 	if len(evs) == 0 {
 		return nil
 	}
-	ids := make([]uuid.UUID, len(evs))
-	types, subjects, data := make([]string, len(evs)), make([]string, len(evs)), make([]string, len(evs))
-	for i, e := range evs {
-		id, err := uuid.NewV7()
-		if err != nil {
-			return fmt.Errorf("emit: %w", err)
+	var ids []uuid.UUID
+	var types, subjects, data []string
+	at := time.Now()
+	for _, group := range byType(evs) {
+		for len(group) > 0 {
+			m, n, err := t.store.outbox.pack(group, at, t.store.eventsPerMessage)
+			if err != nil {
+				return fmt.Errorf("emit: %w", err)
+			}
+			ids, types, subjects, data = append(ids, m.id), append(types, group[0].EventType()), append(subjects, m.subject), append(data, string(m.data))
+			group = group[n:]
 		}
-		b, err := json.Marshal(e)
-		if err != nil {
-			return fmt.Errorf("emit: %w", err)
-		}
-		ids[i], types[i], subjects[i], data[i] = id, e.EventType(), e.EventSubject(), string(b)
 	}
-	if _, err := t.ExecContext(ctx, t.store.outbox.insert, ids, types, subjects, data, time.Now()); err != nil {
+	if _, err := t.ExecContext(ctx, t.store.outbox.insert, ids, types, subjects, data, at); err != nil {
 		return fmt.Errorf("emit: %w", err)
 	}
 	t.emitted = true
 	return nil
 }
 
-// claimed locks the oldest rows that no other transaction has locked, at most limit, and
-// returns their events.
-func (o outbox) claimed(ctx context.Context, tx database.Conn, limit int) ([]events.Envelope, error) {
-	var found []events.Envelope
+// byType groups events by their type. It keeps their order.
+func byType(evs []events.Event) [][]events.Event {
+	var groups [][]events.Event
+	index := map[string]int{}
+	for _, e := range evs {
+		i, known := index[e.EventType()]
+		if !known {
+			i = len(groups)
+			index[e.EventType()], groups = i, append(groups, nil)
+		}
+		groups[i] = append(groups[i], e)
+	}
+	return groups
+}
+
+type outboxRow struct {
+	id      uuid.UUID
+	subject string
+	data    []byte
+}
+
+// pack returns a row with the first n events of a type, at most limit.
+func (o outbox) pack(evs []events.Event, at time.Time, limit int) (row outboxRow, n int, err error) {
+	envelopes, size := make([]events.Envelope, 0, min(len(evs), limit)), 0
+	for _, e := range evs[:min(len(evs), limit)] {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return row, 0, err
+		}
+		data, err := json.Marshal(e)
+		if err != nil {
+			return row, 0, err
+		}
+		if size += len(data) + len(e.EventSubject()) + envelopeSize; size > maxMessage && len(envelopes) > 0 {
+			break
+		}
+		envelopes = append(envelopes, o.envelope(id.String(), e.EventType(), e.EventSubject(), at, data))
+		row = outboxRow{id, e.EventSubject(), data}
+	}
+	if len(envelopes) == 1 {
+		return row, 1, nil
+	}
+	if row.id, err = uuid.NewV7(); err != nil {
+		return row, 0, err
+	}
+	row.subject = ""
+	row.data, _, err = events.Encode(envelopes...)
+	return row, len(envelopes), err
+}
+
+// envelopeSize is about the size of an encoded envelope without its subject and data.
+const envelopeSize = 300
+
+func (o outbox) envelope(id, eventType, subject string, at time.Time, data []byte) events.Envelope {
+	return events.Envelope{
+		SpecVersion: "1.0", ID: id, Source: o.source, Type: eventType, Subject: subject,
+		Time: at.UTC().Truncate(time.Microsecond), DataContentType: "application/json", Data: data,
+	}
+}
+
+// claimed locks up to limit rows that no other relay has locked and returns their messages,
+// ordered by id. publishedAt is when they are published. The id of a message is that of its
+// row.
+func (o outbox) claimed(ctx context.Context, tx database.Conn, limit int, publishedAt time.Time) ([]events.Message, error) {
+	var found []events.Message
 	for e, err := range database.Query(ctx, tx, scanEvent, o.claim, limit) {
 		if err != nil {
 			return nil, fmt.Errorf("outbox claim: %w", err)
 		}
-		e.SpecVersion, e.Source, e.DataContentType = "1.0", o.source, "application/json"
-		found = append(found, e)
+		m := events.Message{ID: e.ID, Source: o.source, Type: e.Type, Time: e.Time, ContentType: events.BatchContentType}
+		if events.IsBatch(e.Data) {
+			m.Body, err = events.Published(e.Data, publishedAt)
+		} else {
+			trace := e.TraceParent
+			e = o.envelope(e.ID, e.Type, e.Subject, e.Time, e.Data)
+			e.TraceParent, e.PublishedAt = trace, publishedAt
+			m.Body, m.ContentType, err = events.Encode(e)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("outbox claim: %s: %w", e.ID, err)
+		}
+		found = append(found, m)
 	}
 	return found, nil
 }
@@ -79,6 +163,7 @@ func scanEvent(rows *sql.Rows, e *events.Envelope) error {
 	return err
 }
 
+// delete deletes the rows with the given ids, which must be UUIDs.
 func (o outbox) delete(ctx context.Context, tx database.Conn, ids []string) error {
 	parsed := make([]uuid.UUID, len(ids))
 	for i, id := range ids {

@@ -16,11 +16,11 @@ import (
 // Publisher publishes messages and waits for the broker's confirms until ctx is done. It
 // returns one error per message, in order; nil means confirmed.
 type Publisher interface {
-	Publish(ctx context.Context, messages []events.Envelope) []error
+	Publish(ctx context.Context, messages []events.Message) []error
 }
 
 const (
-	relayBatch = 500
+	relayBatch = 100 // rows; the memory that they need is bounded by maxMessage
 	// A batch has three steps: claim, publish, and delete with commit. The first two have
 	// their own deadlines, so that the last always has time left to delete the messages that
 	// a slow broker has confirmed. With a single deadline for all steps, the same rows would be
@@ -116,10 +116,6 @@ func (r *Relay) publishClaimed(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	r.sizes.Observe(float64(len(messages)))
-	at := time.Now().UTC().Truncate(time.Microsecond)
-	for i := range messages {
-		messages[i].PublishedAt = at
-	}
 	confirmed := make([]string, 0, len(messages))
 	var failures []error
 	for i, err := range r.publish(ctx, messages) {
@@ -143,13 +139,13 @@ func (r *Relay) publishClaimed(ctx context.Context) (int, error) {
 	return len(messages), nil
 }
 
-func (r *Relay) claim(ctx context.Context, tx *sql.Tx) ([]events.Envelope, error) {
+func (r *Relay) claim(ctx context.Context, tx *sql.Tx) ([]events.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	return r.store.outbox.claimed(ctx, tx, relayBatch)
+	return r.store.outbox.claimed(ctx, tx, relayBatch, time.Now().UTC().Truncate(time.Microsecond))
 }
 
-func (r *Relay) publish(ctx context.Context, messages []events.Envelope) []error {
+func (r *Relay) publish(ctx context.Context, messages []events.Message) []error {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	return r.publisher.Publish(ctx, messages)

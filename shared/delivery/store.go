@@ -3,11 +3,25 @@ package delivery
 import (
 	"context"
 	"database/sql"
+	"fmt"
 
 	"gorm.io/gorm"
 
 	"gozon/shared/delivery/database"
 )
+
+// Config is read from the environment. Embed it in a service's configuration.
+type Config struct {
+	EventsPerMessage int `env:"EVENTS_PER_MESSAGE" envDefault:"256" usage:"how many events of one transaction may share a message; 1 during an update from a version that reads single events only"`
+}
+
+// Validate reports an invalid limit.
+func (c Config) Validate() error {
+	if c.EventsPerMessage < 1 {
+		return fmt.Errorf("EVENTS_PER_MESSAGE is %d: it must be positive", c.EventsPerMessage)
+	}
+	return nil
+}
 
 // Store runs the transactions of one service on its own schema. A service's store embeds
 // it. It is safe for concurrent use.
@@ -20,15 +34,17 @@ type Store struct {
 	outbox  outbox
 	keys    keys
 	emitted chan struct{} // wakes the relay
+
+	eventsPerMessage int
 }
 
 // NewStore returns a store that uses the tables in schema. The events that it emits have
 // the CloudEvents source "gozon/<schema>".
-func NewStore(pool *sql.DB, db *gorm.DB, schema string) *Store {
+func NewStore(c Config, pool *sql.DB, db *gorm.DB, schema string) *Store {
 	return &Store{
 		DB: db, pool: pool,
 		inbox: newInbox(schema), outbox: newOutbox(schema), keys: newKeys(schema),
-		emitted: make(chan struct{}, 1),
+		emitted: make(chan struct{}, 1), eventsPerMessage: c.EventsPerMessage,
 	}
 }
 

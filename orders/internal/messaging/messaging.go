@@ -13,6 +13,7 @@ import (
 	"gozon/shared/contract/events"
 	"gozon/shared/delivery/broker"
 	"gozon/shared/delivery/database"
+	"gozon/shared/delivery/inbox"
 )
 
 // NewHandler returns a handler of batches of payment decisions and registers its metrics.
@@ -28,9 +29,9 @@ func NewHandler(orders *order.Service, reg prometheus.Registerer) broker.Handler
 	for _, e := range []order.Effect{order.EffectApplied, order.EffectNoted, order.EffectDuplicate} {
 		effects.WithLabelValues(string(e))
 	}
-	return broker.Decoded(decode, orders.Settle, database.Faults(), func(_ context.Context, d order.PaymentDecision, s order.Settled) {
+	return broker.Decoded(decode, orders.Settle, database.Faults(), func(_ context.Context, d inbox.Event[order.PaymentDecision], s order.Settled) {
 		effects.WithLabelValues(string(s.Effect)).Inc()
-		if s.Effect == order.EffectApplied && (d.Status == order.PaymentSucceeded || d.Status == order.PaymentFailed) {
+		if s.Effect == order.EffectApplied && (d.Data.Status == order.PaymentSucceeded || d.Data.Status == order.PaymentFailed) {
 			latency.Observe(time.Since(s.Order.CreatedAt).Seconds())
 		}
 	})
@@ -79,9 +80,6 @@ func decode(e events.Envelope) (order.PaymentDecision, error) {
 		return d, fmt.Errorf("%w: unexpected type %q", events.ErrMalformed, e.Type)
 	}
 	var err error
-	if d.MessageID, err = uuid.Parse(e.ID); err != nil {
-		return d, fmt.Errorf("%w: id: %w", events.ErrMalformed, err)
-	}
 	if d.OrderID, err = uuid.Parse(orderID); err != nil {
 		return d, fmt.Errorf("%w: order_id: %w", events.ErrMalformed, err)
 	}

@@ -1,6 +1,7 @@
 package order
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gozon/shared/contract/events"
+	"gozon/shared/delivery/inbox"
 )
 
 var at = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -175,12 +177,33 @@ func TestTimeline(t *testing.T) {
 	}, o.Timeline())
 }
 
+// received returns an event with a decision.
+func received(d PaymentDecision) inbox.Event[PaymentDecision] {
+	id := uuid.New()
+	return inbox.Event[PaymentDecision]{ID: id, Claim: id, Data: d}
+}
+
+// emptyInbox is an inbox in which every id is fresh.
+type emptyInbox struct{}
+
+func (emptyInbox) Claim(_ context.Context, ids ...uuid.UUID) (map[uuid.UUID]bool, error) {
+	fresh := map[uuid.UUID]bool{}
+	for _, id := range ids {
+		fresh[id] = true
+	}
+	return fresh, nil
+}
+
 func TestSameMessageTwiceInOneBatchCountsOnce(t *testing.T) {
 	t.Parallel()
 	o := Draft{UserID: 1, Item: "x", Price: 1}.Place(uuid.New(), at)
 	d := succeeded
-	d.MessageID, d.OrderID = uuid.New(), o.ID
-	settled, changed, err := settle([]PaymentDecision{d, d}, map[uuid.UUID]bool{d.MessageID: true}, map[uuid.UUID]*Order{o.ID: &o}, at)
+	d.OrderID = o.ID
+	message := received(d)
+	set := []inbox.Event[PaymentDecision]{message, message}
+	fresh, err := inbox.Claim(t.Context(), emptyInbox{}, set)
+	require.NoError(t, err)
+	settled, changed, err := settle(set, fresh, map[uuid.UUID]*Order{o.ID: &o}, at)
 	require.NoError(t, err)
 	require.Equal(t, EffectApplied, settled[0].Effect)
 	require.Equal(t, EffectDuplicate, settled[1].Effect)
@@ -193,13 +216,13 @@ func TestImpossibleDecisionIsAnError(t *testing.T) {
 	t.Parallel()
 	paid, refused := orderIn(t, "new"), failed
 	unknown := succeeded
-	unknown.MessageID, unknown.OrderID = uuid.New(), uuid.New()
-	_, _, err := settle([]PaymentDecision{unknown}, map[uuid.UUID]bool{unknown.MessageID: true}, map[uuid.UUID]*Order{paid.ID: &paid}, at)
+	unknown.OrderID = uuid.New()
+	_, _, err := settle([]inbox.Event[PaymentDecision]{received(unknown)}, []bool{true}, map[uuid.UUID]*Order{paid.ID: &paid}, at)
 	require.ErrorIs(t, err, ErrNotFound)
 
 	require.Equal(t, EffectApplied, paid.Settle(succeeded, at))
-	refused.MessageID, refused.OrderID = uuid.New(), paid.ID
-	_, _, err = settle([]PaymentDecision{refused}, map[uuid.UUID]bool{refused.MessageID: true}, map[uuid.UUID]*Order{paid.ID: &paid}, at)
+	refused.OrderID = paid.ID
+	_, _, err = settle([]inbox.Event[PaymentDecision]{received(refused)}, []bool{true}, map[uuid.UUID]*Order{paid.ID: &paid}, at)
 	require.ErrorIs(t, err, ErrContradiction)
 	require.IsType(t, RuleError(""), ErrContradiction)
 }
@@ -208,8 +231,8 @@ func TestOrderThatChangesTwiceInOneBatchIsWrittenOnce(t *testing.T) {
 	t.Parallel()
 	o := orderIn(t, "cancelling")
 	first, second := succeeded, refunded
-	first.MessageID, first.OrderID, second.MessageID, second.OrderID = uuid.New(), o.ID, uuid.New(), o.ID
-	settled, changed, err := settle([]PaymentDecision{first, second}, map[uuid.UUID]bool{first.MessageID: true, second.MessageID: true}, map[uuid.UUID]*Order{o.ID: &o}, at)
+	first.OrderID, second.OrderID = o.ID, o.ID
+	settled, changed, err := settle([]inbox.Event[PaymentDecision]{received(first), received(second)}, []bool{true, true}, map[uuid.UUID]*Order{o.ID: &o}, at)
 	require.NoError(t, err)
 	require.Equal(t, EffectNoted, settled[0].Effect)
 	require.Equal(t, EffectApplied, settled[1].Effect)

@@ -9,6 +9,7 @@ import (
 
 	"gozon/shared/contract/events"
 	"gozon/shared/delivery/idempotency"
+	"gozon/shared/delivery/inbox"
 )
 
 // Store stores orders. Its reads see committed data; all changes are made in InTx.
@@ -25,8 +26,6 @@ type Store interface {
 // Tx is one transaction. Its methods work on sets; an empty set is a no-op. It is not safe
 // for concurrent use.
 type Tx interface {
-	// Claim claims message ids and returns those that were not claimed before.
-	Claim(ctx context.Context, ids ...uuid.UUID) (fresh map[uuid.UUID]bool, err error)
 	// OrdersForUpdate locks orders in the order of their ids. Unknown ids are left out.
 	OrdersForUpdate(ctx context.Context, ids ...uuid.UUID) (map[uuid.UUID]*Order, error)
 	// Insert and Update also notify the followers of the orders' users.
@@ -35,6 +34,7 @@ type Tx interface {
 	// Emit publishes events after the commit.
 	Emit(ctx context.Context, evs ...events.Event) error
 	idempotency.Tx
+	inbox.Tx
 }
 
 // Service implements the use cases. It is safe for concurrent use.
@@ -142,15 +142,15 @@ type Settled struct {
 // Settle applies a set of payment decisions in one transaction and returns one effect per
 // decision. The error is [ErrNotFound] or [ErrContradiction] if a decision does not match
 // its order. Such a message needs an operator, because money may have moved without an order.
-func (s *Service) Settle(ctx context.Context, decisions []PaymentDecision) (settled []Settled, err error) {
+func (s *Service) Settle(ctx context.Context, decisions []inbox.Event[PaymentDecision]) (settled []Settled, err error) {
 	err = s.store.InTx(ctx, func(tx Tx) error {
-		messages, ids := make([]uuid.UUID, len(decisions)), make([]uuid.UUID, len(decisions))
-		for i, d := range decisions {
-			messages[i], ids[i] = d.MessageID, d.OrderID
-		}
-		fresh, err := tx.Claim(ctx, messages...)
+		fresh, err := inbox.Claim(ctx, tx, decisions)
 		if err != nil {
 			return err
+		}
+		ids := make([]uuid.UUID, len(decisions))
+		for i, d := range decisions {
+			ids[i] = d.Data.OrderID
 		}
 		orders, err := tx.OrdersForUpdate(ctx, ids...)
 		if err != nil {
@@ -168,21 +168,20 @@ func (s *Service) Settle(ctx context.Context, decisions []PaymentDecision) (sett
 	return settled, nil
 }
 
-// settle applies decisions in order. It removes ids from fresh, so that a message that the
-// set contains twice counts once.
-func settle(decisions []PaymentDecision, fresh map[uuid.UUID]bool, orders map[uuid.UUID]*Order, at time.Time) (settled []Settled, changed []Order, err error) {
+// settle applies the fresh ones of decisions, in order.
+func settle(decisions []inbox.Event[PaymentDecision], fresh []bool, orders map[uuid.UUID]*Order, at time.Time) (settled []Settled, changed []Order, err error) {
 	settled = make([]Settled, len(decisions))
 	touched := map[uuid.UUID]*Order{}
-	for i, d := range decisions {
+	for i, e := range decisions {
+		d := e.Data
 		o, known := orders[d.OrderID]
-		if !fresh[d.MessageID] {
+		if !fresh[i] {
 			settled[i].Effect = EffectDuplicate
 			continue
 		}
 		if !known {
 			return nil, nil, fmt.Errorf("%w: payment of %s %s", ErrNotFound, d.OrderID, d.Status)
 		}
-		delete(fresh, d.MessageID)
 		settled[i].Effect = o.Settle(d, at)
 		settled[i].Order = *o
 		switch settled[i].Effect {

@@ -19,11 +19,10 @@ const (
 
 // PaymentDecision is a message from the payments service about an order.
 type PaymentDecision struct {
-	MessageID uuid.UUID
-	OrderID   uuid.UUID
-	Status    PaymentStatus
-	Reason    CancelReason // when failed
-	Saga      Saga         // the times that the message contains
+	OrderID uuid.UUID
+	Status  PaymentStatus
+	Reason  CancelReason // when failed
+	Saga    Saga         // the times that the message contains
 }
 
 // Effect is the effect of a payment decision on its order.

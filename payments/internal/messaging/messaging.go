@@ -15,6 +15,7 @@ import (
 	"gozon/shared/contract/money"
 	"gozon/shared/delivery/broker"
 	"gozon/shared/delivery/database"
+	"gozon/shared/delivery/inbox"
 )
 
 // NewHandler returns a handler of orders and their cancellations, and registers its metrics.
@@ -29,11 +30,11 @@ func NewHandler(payments *payment.Service, log *slog.Logger, reg prometheus.Regi
 	} {
 		effects.WithLabelValues(string(e))
 	}
-	return broker.Decoded(decode, payments.Execute, database.Faults(), func(ctx context.Context, c payment.Command, e payment.Effect) {
+	return broker.Decoded(decode, payments.Execute, database.Faults(), func(ctx context.Context, c inbox.Event[payment.Command], e payment.Effect) {
 		effects.WithLabelValues(string(e)).Inc()
 		if e == payment.EffectReplayed {
-			log.InfoContext(ctx, "consumer: payment already decided, replying with its state", "cancellation", c.Cancel,
-				"order_id", c.OrderID.String(), "message_id", c.MessageID.String())
+			log.InfoContext(ctx, "consumer: payment already decided, replying with its state", "cancellation", c.Data.Cancel,
+				"order_id", c.Data.OrderID.String(), "message_id", c.ID.String())
 		}
 	})
 }
@@ -60,9 +61,6 @@ func decode(e events.Envelope) (payment.Command, error) {
 		return c, fmt.Errorf("%w: unexpected type %q", events.ErrMalformed, e.Type)
 	}
 	var err error
-	if c.MessageID, err = uuid.Parse(e.ID); err != nil {
-		return c, fmt.Errorf("%w: id: %w", events.ErrMalformed, err)
-	}
 	if c.OrderID, err = uuid.Parse(orderID); err != nil {
 		return c, fmt.Errorf("%w: order_id: %w", events.ErrMalformed, err)
 	}

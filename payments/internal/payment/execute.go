@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"gozon/shared/contract/events"
+	"gozon/shared/delivery/inbox"
 )
 
 // Effect is the effect of a command.
@@ -27,21 +28,17 @@ const (
 // Execute executes a set of commands in one transaction and emits their replies. It returns
 // one effect per command. Commands for one account are executed in the order of the set. A
 // [RuleError] is caused by a single command of the set.
-func (s *Service) Execute(ctx context.Context, commands []Command) (effects []Effect, err error) {
+func (s *Service) Execute(ctx context.Context, commands []inbox.Event[Command]) (effects []Effect, err error) {
 	err = s.store.InTx(ctx, func(tx Tx) error {
-		messages := make([]uuid.UUID, len(commands))
-		for i, c := range commands {
-			messages[i] = c.MessageID
-		}
-		fresh, err := tx.Claim(ctx, messages...)
+		fresh, err := inbox.Claim(ctx, tx, commands)
 		if err != nil {
 			return err
 		}
 		var users []int64
 		var orders []uuid.UUID
-		for _, c := range commands {
-			if fresh[c.MessageID] {
-				users, orders = append(users, c.UserID), append(orders, c.OrderID)
+		for i, c := range commands {
+			if fresh[i] {
+				users, orders = append(users, c.Data.UserID), append(orders, c.Data.OrderID)
 			}
 		}
 		accounts, err := tx.AccountsForUpdate(ctx, users...)
@@ -82,16 +79,15 @@ type execution struct {
 	replies           []events.Event
 }
 
-// run executes commands and returns their effects. It removes ids from fresh, so that a
-// message that the set contains twice counts once.
-func (e *execution) run(commands []Command, fresh map[uuid.UUID]bool) ([]Effect, error) {
+// run executes the fresh ones of commands and returns the effects of all.
+func (e *execution) run(commands []inbox.Event[Command], fresh []bool) ([]Effect, error) {
 	effects := make([]Effect, len(commands))
-	for i, c := range commands {
-		if !fresh[c.MessageID] {
+	for i, event := range commands {
+		if !fresh[i] {
 			effects[i] = EffectDuplicate
 			continue
 		}
-		delete(fresh, c.MessageID)
+		c := event.Data
 		p, known := e.payments[c.OrderID]
 		if known && (p.UserID != c.UserID || p.Amount != c.Amount) {
 			return nil, fmt.Errorf("%w: order %s is of user %d and amount %s", ErrContradiction, c.OrderID, p.UserID, p.Amount)

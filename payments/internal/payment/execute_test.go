@@ -10,6 +10,7 @@ import (
 
 	"gozon/shared/contract/events"
 	"gozon/shared/contract/money"
+	"gozon/shared/delivery/inbox"
 )
 
 // fixture has the rows of a store, without a store.
@@ -23,32 +24,30 @@ func newFixture(balance money.Amount) *fixture {
 	return &fixture{map[int64]*Account{1: {UserID: 1, Balance: balance}}, map[uuid.UUID]Payment{}}
 }
 
-// execute executes a set in which every message is fresh.
+// execute executes a set of fresh commands.
 func (f *fixture) execute(t *testing.T, commands ...Command) ([]Effect, *execution) {
 	t.Helper()
-	fresh := map[uuid.UUID]bool{}
-	for _, c := range commands {
-		fresh[c.MessageID] = true
-	}
 	e := &execution{accounts: f.accounts, payments: f.payments, at: at}
-	effects, err := e.run(commands, fresh)
+	effects, err := e.run(fresh(commands...))
 	require.NoError(t, err)
 	return effects, e
 }
 
-func newCharge(amount money.Amount) Command {
-	return Command{MessageID: uuid.New(), OrderID: uuid.New(), UserID: 1, Amount: amount}
+// fresh returns events with commands, all of them fresh.
+func fresh(commands ...Command) (set []inbox.Event[Command], isFresh []bool) {
+	for _, c := range commands {
+		set, isFresh = append(set, inbox.Event[Command]{Data: c}), append(isFresh, true)
+	}
+	return set, isFresh
 }
 
-// repeated is the same command in a new message.
-func (c Command) repeated() Command {
-	c.MessageID = uuid.New()
-	return c
+func newCharge(amount money.Amount) Command {
+	return Command{OrderID: uuid.New(), UserID: 1, Amount: amount}
 }
 
 // cancellation is a command to cancel the payment of the same order.
 func (c Command) cancellation() Command {
-	c.MessageID, c.Cancel = uuid.New(), true
+	c.Cancel = true
 	return c
 }
 
@@ -66,7 +65,11 @@ func TestChargesToOneAccountAreMadeInOrder(t *testing.T) {
 func TestSameMessageAndSameOrderInOneBatchCountOnce(t *testing.T) {
 	t.Parallel()
 	f, charge := newFixture(100), newCharge(10)
-	effects, e := f.execute(t, charge, charge, charge.repeated())
+	e := &execution{accounts: f.accounts, payments: f.payments, at: at}
+	set, isFresh := fresh(charge, charge, charge)
+	isFresh[1] = false // the message of the first one, delivered twice
+	effects, err := e.run(set, isFresh)
+	require.NoError(t, err)
 	require.Equal(t, []Effect{EffectSucceeded, EffectDuplicate, EffectReplayed}, effects)
 	require.EqualValues(t, 90, f.accounts[1].Balance)
 	require.Len(t, e.changes().Payments, 1)
@@ -114,14 +117,14 @@ func TestCancellation(t *testing.T) {
 			100,
 		},
 		"twice before the order, which is repeated": {
-			[]Command{rich.cancellation(), rich.cancellation(), rich, rich.repeated()},
+			[]Command{rich.cancellation(), rich.cancellation(), rich, rich},
 			[]Effect{EffectVoided, EffectReplayed, EffectReplayed, EffectReplayed},
 			StatusVoided,
 			[]string{events.TypePaymentVoided, events.TypePaymentVoided, events.TypePaymentVoided, events.TypePaymentVoided},
 			100,
 		},
 		"the order repeated after its refund": {
-			[]Command{rich, rich.cancellation(), rich.repeated()},
+			[]Command{rich, rich.cancellation(), rich},
 			[]Effect{EffectSucceeded, EffectRefunded, EffectReplayed},
 			StatusRefunded,
 			[]string{events.TypePaymentSucceeded, events.TypePaymentRefunded, events.TypePaymentRefunded},
@@ -197,9 +200,9 @@ func TestContradictoryCommandIsRejected(t *testing.T) {
 	f.execute(t, charge)
 	for _, cancel := range []bool{true, false} {
 		for _, wrong := range []Command{{UserID: 2, Amount: 10}, {UserID: 1, Amount: 11}} {
-			wrong.MessageID, wrong.OrderID, wrong.Cancel = uuid.New(), charge.OrderID, cancel
+			wrong.OrderID, wrong.Cancel = charge.OrderID, cancel
 			e := &execution{accounts: f.accounts, payments: f.payments, at: at}
-			_, err := e.run([]Command{wrong}, map[uuid.UUID]bool{wrong.MessageID: true})
+			_, err := e.run(fresh(wrong))
 			require.ErrorIs(t, err, ErrContradiction)
 		}
 	}
@@ -214,6 +217,6 @@ func TestCancellationOfAChargeToAnUnlockedAccountIsRetried(t *testing.T) {
 	f.execute(t, charge)
 	c := charge.cancellation()
 	e := &execution{accounts: map[int64]*Account{}, payments: f.payments, at: at}
-	_, err := e.run([]Command{c}, map[uuid.UUID]bool{c.MessageID: true})
+	_, err := e.run(fresh(c))
 	require.ErrorIs(t, err, errAccountNotLocked)
 }

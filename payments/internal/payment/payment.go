@@ -66,14 +66,13 @@ type Payment struct {
 	UpdatedAt   time.Time            // when it was refunded, otherwise CreatedAt
 }
 
-// Command is a message's request to charge for an order, or to cancel its payment.
+// Command is an event's request to charge for an order, or to cancel its payment.
 type Command struct {
-	MessageID   uuid.UUID
 	OrderID     uuid.UUID
 	UserID      int64
 	Amount      money.Amount
 	Cancel      bool
-	PublishedAt time.Time // of the message; zero if unknown
+	PublishedAt time.Time // of the event; zero if unknown
 }
 
 // Charge charges account for an order and returns the payment. account is nil if the user

@@ -10,6 +10,7 @@ import (
 	"gozon/shared/contract/events"
 	"gozon/shared/contract/money"
 	"gozon/shared/delivery/idempotency"
+	"gozon/shared/delivery/inbox"
 )
 
 // Store stores accounts, payments and entries. Its reads see committed data; all changes
@@ -27,8 +28,6 @@ type Store interface {
 // Tx is one transaction. Its methods work on sets; an empty set is a no-op. It is not safe
 // for concurrent use.
 type Tx interface {
-	// Claim claims message ids and returns those that were not claimed before.
-	Claim(ctx context.Context, ids ...uuid.UUID) (fresh map[uuid.UUID]bool, err error)
 	// OpenAccounts opens an empty account for each user who has none and returns these users.
 	OpenAccounts(ctx context.Context, at time.Time, users ...int64) (opened map[int64]bool, err error)
 	// AccountsForUpdate locks accounts in the order of their users, so that two transactions
@@ -40,6 +39,7 @@ type Tx interface {
 	// Emit publishes events after the commit.
 	Emit(ctx context.Context, evs ...events.Event) error
 	idempotency.Tx
+	inbox.Tx
 }
 
 // Changes are the rows that a use case writes.

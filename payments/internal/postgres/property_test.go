@@ -15,6 +15,7 @@ import (
 	"gozon/shared/contract/money"
 	"gozon/shared/delivery"
 	"gozon/shared/delivery/idempotency"
+	"gozon/shared/delivery/inbox"
 	"gozon/shared/test/databasetest"
 )
 
@@ -26,7 +27,7 @@ import (
 func TestMoneyIsExactForEveryInterleaving(t *testing.T) {
 	t.Parallel()
 	pool, db := databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
-	service := payment.NewService(postgres.NewStore(delivery.NewStore(pool, db, postgres.Schema)))
+	service := payment.NewService(postgres.NewStore(delivery.NewStore(delivery.Config{EventsPerMessage: 256}, pool, db, postgres.Schema)))
 	rapid.Check(t, func(t *rapid.T) {
 		ctx := context.Background()
 		users := []int64{rapid.Int64Range(1, 1<<52).Draw(t, "user"), rapid.Int64Range(1, 1<<52).Draw(t, "user"), rapid.Int64Range(1, 1<<52).Draw(t, "user")}
@@ -36,7 +37,7 @@ func TestMoneyIsExactForEveryInterleaving(t *testing.T) {
 				m.topUps[u] = a.Balance + m.succeeded(t, db, u)
 			}
 		}
-		var sent []payment.Command
+		var sent []command
 		var deposits []idempotency.Request[payment.Deposit]
 		var responses []payment.Deposited
 		t.Repeat(map[string]func(*rapid.T){
@@ -69,25 +70,33 @@ func TestMoneyIsExactForEveryInterleaving(t *testing.T) {
 				require.Equal(t, responses[i], done[0].Value)
 			},
 			"new orders": func(t *rapid.T) { // or cancellations that overtook them
-				var batch []payment.Command
+				message := newID(t)
+				var batch []command
 				for range rapid.IntRange(1, 8).Draw(t, "orders") {
-					batch = append(batch, payment.Command{
-						MessageID: newID(t), OrderID: newID(t), UserID: rapid.SampledFrom(users).Draw(t, "user"),
+					if rapid.Bool().Draw(t, "in a new message") {
+						message = newID(t)
+					}
+					batch = append(batch, command{ID: newID(t), Claim: message, Data: payment.Command{
+						OrderID: newID(t), UserID: rapid.SampledFrom(users).Draw(t, "user"),
 						Amount: money.Amount(rapid.Int64Range(1, 300).Draw(t, "amount")), Cancel: rapid.IntRange(0, 4).Draw(t, "overtaken") == 0,
-					})
+					}})
 				}
 				sent = append(sent, batch...)
 				m.execute(ctx, t, service, batch)
 			},
-			"repeated orders": func(t *rapid.T) { // redelivered messages, and new messages that repeat or cancel an order, in one batch
+			"repeated orders": func(t *rapid.T) { // redelivered events, and new ones that repeat or cancel an order, in one batch
 				if len(sent) == 0 {
 					t.Skip("no message was sent")
 				}
-				var batch []payment.Command
-				for range rapid.IntRange(1, 8).Draw(t, "messages") {
+				var batch []command
+				for range rapid.IntRange(1, 8).Draw(t, "events") {
 					c := rapid.SampledFrom(sent).Draw(t, "order")
-					if rapid.Bool().Draw(t, "in a new message") {
-						c.MessageID, c.Cancel = newID(t), rapid.Bool().Draw(t, "cancel")
+					switch rapid.SampledFrom([]string{"redelivered", "split", "new"}).Draw(t, "how") {
+					case "split": // its message is processed event by event
+						c.Claim = c.ID
+					case "new":
+						c.ID, c.Data.Cancel = newID(t), rapid.Bool().Draw(t, "cancel")
+						c.Claim = c.ID
 					}
 					batch = append(batch, c)
 				}
@@ -101,6 +110,8 @@ func TestMoneyIsExactForEveryInterleaving(t *testing.T) {
 	})
 }
 
+type command = inbox.Event[payment.Command]
+
 type model struct {
 	topUps  map[int64]money.Amount
 	decided map[uuid.UUID]payment.Status
@@ -112,11 +123,11 @@ func (m *model) succeeded(t *rapid.T, db *gorm.DB, user int64) money.Amount {
 	return money.Amount(sum)
 }
 
-func (m *model) execute(ctx context.Context, t *rapid.T, service *payment.Service, batch []payment.Command) {
+func (m *model) execute(ctx context.Context, t *rapid.T, service *payment.Service, batch []command) {
 	effects, err := service.Execute(ctx, batch)
 	require.NoError(t, err)
 	for i, effect := range effects {
-		c := batch[i]
+		c := batch[i].Data
 		before, known := m.decided[c.OrderID]
 		switch effect {
 		case payment.EffectSucceeded, payment.EffectFailed:

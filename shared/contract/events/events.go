@@ -1,11 +1,11 @@
 // Package events defines the contracts between the services: the events that they publish
 // and their wire format.
 //
-// The envelope is CloudEvents 1.0 in JSON. A type may gain fields, which old readers ignore.
-// Any other change requires a new type with a higher major version. The golden files in
-// testdata, one for each revision of a type, are tested by the producer and by the consumer
-// of each event. The contracts are published in docs/asyncapi.yaml and as JSON Schemas in
-// docs/events, which are generated from these types.
+// The envelope is CloudEvents 1.0 in JSON. A [Message] contains one event or a batch. A type
+// may gain fields, which old readers ignore. Any other change requires a new type with a
+// higher major version. The golden files in testdata, one for each revision of a type, are
+// tested by the producer and by the consumer of each event. The contracts are published in
+// docs/asyncapi.yaml and as JSON Schemas in docs/events, which are generated from these types.
 package events
 
 import (
@@ -24,9 +24,6 @@ const (
 	TypePaymentVoided        = "payment.voided.v1"
 	TypePaymentRefunded      = "payment.refunded.v1"
 )
-
-// ContentType is the content type of an encoded [Envelope].
-const ContentType = "application/cloudevents+json"
 
 // Event is the data of one event. Its type and subject are fields of the envelope.
 type Event interface {

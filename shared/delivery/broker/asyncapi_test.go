@@ -73,6 +73,7 @@ type operationBinding struct {
 
 type messageObject struct {
 	Name, Summary string
+	ContentType   string `yaml:"contentType"`
 	Traits        []ref
 	Bindings      struct {
 		AMQP struct {
@@ -157,13 +158,16 @@ func TestAsyncAPIDescribesSendersAndReceivers(t *testing.T) {
 	for _, eventType := range types {
 		channel := "#/channels/" + eventType
 		want[path.Base(eventstest.Newest(t, eventType).Source)+".sends."+eventType] = operation{
-			Action: "send", Channel: ref{channel}, Messages: []ref{{channel + "/messages/" + eventType}},
+			Action: "send", Channel: ref{channel}, Messages: []ref{{channel + "/messages/" + eventType}, {channel + "/messages/batch"}},
 			Bindings: ref{"#/components/operationBindings/send"},
 		}
 	}
 	for queue, key := range bindings {
 		channel := "#/channels/" + queue
-		receive := operation{Action: "receive", Channel: ref{channel}, Bindings: ref{"#/components/operationBindings/receive"}}
+		receive := operation{
+			Action: "receive", Channel: ref{channel}, Messages: []ref{{channel + "/messages/batch"}},
+			Bindings: ref{"#/components/operationBindings/receive"},
+		}
 		for _, eventType := range matching(types, key) {
 			receive.Messages = append(receive.Messages, ref{channel + "/messages/" + eventType})
 		}
@@ -197,7 +201,7 @@ func TestAsyncAPIMessagesMatchTheGoldens(t *testing.T) {
 	require.NoError(t, compiler.AddResource(location, raw))
 
 	types := eventstest.Types(t)
-	require.Len(t, doc.Components.Messages, len(types))
+	require.Len(t, doc.Components.Messages, len(types)+1)
 	for _, eventType := range types {
 		m := doc.Components.Messages[eventType]
 		require.Equal(t, eventType, m.Name)
@@ -279,9 +283,9 @@ func matching(types []string, key string) (matched []string) {
 	return matched
 }
 
-// messageRefs returns references to the message objects of types.
+// messageRefs returns references to the message objects of types, and to batches.
 func messageRefs(types []string) map[string]ref {
-	refs := map[string]ref{}
+	refs := map[string]ref{"batch": {"#/components/messages/batch"}}
 	for _, eventType := range types {
 		refs[eventType] = ref{"#/components/messages/" + eventType}
 	}

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	maxBatch      = 256
-	prefetch      = 2 * maxBatch // one batch in progress, one waiting
+	maxBatch      = 256 // events
+	prefetch      = 128 // messages; a message holds one event or hundreds
 	handleTimeout = 30 * time.Second
 	minRetryDelay = 100 * time.Millisecond
 	maxRetryDelay = 5 * time.Second
@@ -31,10 +31,10 @@ const (
 	outcomeRetried      = "retried"
 )
 
-// Consumer handles the messages of one queue in batches. A batch consists of the messages
-// that arrived while the previous batch was handled. Messages are acked after they were
-// handled. A message that fails is held and retried with backoff while later messages are
-// handled.
+// Consumer handles the events of one queue in batches. A batch consists of the events of the
+// messages that arrived while the previous batch was handled. A message is acked after all
+// of its events were handled. An event that fails is held and retried with backoff while
+// other events are handled.
 type Consumer struct {
 	*reconnector
 	queue           string
@@ -53,7 +53,7 @@ func NewConsumer(cfg Config, name, queue string, handle Handler, log *slog.Logge
 		reconnector: newReconnector(cfg.AMQPURL, name, log), queue: queue, handle: handle, deadLetterAfter: cfg.DeadLetterAfter,
 		sizes: batch.NewSizes(reg, "consumer"),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "consumer_messages_total", Help: "Attempts to handle a message, by outcome.",
+			Name: "consumer_messages_total", Help: "Attempts to handle an event, by outcome.",
 		}, []string{"outcome"}),
 		topology: newReconciler(cfg.AMQPURL, name+" topology", queue, log, reg),
 	}
@@ -61,7 +61,7 @@ func NewConsumer(cfg Config, name, queue string, handle Handler, log *slog.Logge
 		c.outcomes.WithLabelValues(outcome)
 	}
 	reg.MustRegister(c.outcomes, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "consumer_held_messages", Help: "Messages that failed and are held for a retry.",
+		Name: "consumer_held_messages", Help: "Events that failed and are held for a retry.",
 	}, func() float64 { return float64(c.heldCount.Load()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "consumer_up", Help: "1 while the consumer has a session with the broker.",
 	}, func() float64 {
@@ -92,6 +92,22 @@ func (c *Consumer) Ready(ctx context.Context) error {
 	return c.topology.Ready(ctx)
 }
 
+// take returns the events of first and of the messages in queue, until there are at least
+// maxBatch. It does not block.
+func take(first []*event, queue <-chan []*event) []*event {
+	for all := first; ; {
+		if len(all) >= maxBatch {
+			return all
+		}
+		select {
+		case next := <-queue:
+			all = append(all, next...)
+		default:
+			return all
+		}
+	}
+}
+
 func (c *Consumer) consume(ctx context.Context, s *session) error {
 	consumer, err := rabbitmq.NewConsumer(s.conn, c.queue,
 		rabbitmq.WithConsumerOptionsLogger(s.log),
@@ -104,7 +120,7 @@ func (c *Consumer) consume(ctx context.Context, s *session) error {
 	}
 	// The buffer holds the whole prefetch. The library's own channel is unbuffered, so a
 	// batch taken from it would hold a message or two at most.
-	deliveries := make(chan rabbitmq.Delivery, prefetch)
+	deliveries := make(chan []*event, prefetch)
 	stopped := make(chan struct{})
 	consumerErr := make(chan error, 1)
 	var channel amqp.Acknowledger
@@ -120,7 +136,7 @@ func (c *Consumer) consume(ctx context.Context, s *session) error {
 				return rabbitmq.Manual
 			}
 			select {
-			case deliveries <- d:
+			case deliveries <- newMessage(d):
 			case <-stopped: // left unacked: the broker requeues it when the channel closes
 			}
 			return rabbitmq.Manual
@@ -129,7 +145,7 @@ func (c *Consumer) consume(ctx context.Context, s *session) error {
 	defer closeWithTimeout(consumer.Close)
 	defer close(stopped)
 	c.setReady()
-	p := &processor{Consumer: c, session: s}
+	p := &processor{Consumer: c, session: s, holding: map[*message]bool{}}
 	defer c.heldCount.Store(0) // the broker requeues held messages when the channel closes
 	for {
 		var retry <-chan time.Time
@@ -144,7 +160,7 @@ func (c *Consumer) consume(ctx context.Context, s *session) error {
 		}
 		select {
 		case first := <-deliveries:
-			if err := p.processNew(ctx, batch.Take(first, deliveries, maxBatch)); err != nil {
+			if err := p.processNew(ctx, take(first, deliveries)); err != nil {
 				return err
 			}
 		case <-retry:

@@ -18,54 +18,63 @@ const (
 )
 
 const (
-	deadLetterTimeout = 5 * time.Second
-	maxReason         = 1 << 10 // bytes
+	copyTimeout = 5 * time.Second
+	maxReason   = 1 << 10 // bytes
 )
 
-// deadLetter copies messages to the dead-letter queue, each with the reason. The caller
-// then acks the originals. If it rejected them instead, only the log would contain the
-// reason. A crash before the ack leaves a message in both queues; it can take effect at most
-// once.
-//
-// It opens a separate connection: the broker blocks connections that publish while it is
-// short of memory or disk, and acks must not be blocked.
-func (c *Consumer) deadLetter(ctx context.Context, messages []*message, reasons []error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadLetterTimeout)
-	defer cancel()
-	conn, err := connect(c.url, clientConfig(c.name+" dead letters"))
-	if err != nil {
-		return fmt.Errorf("dead-letter: %w", err)
-	}
-	defer conn.close()
-	// Only the wait for confirms observes ctx. withTimeout also covers a broker that stops reading.
-	err = conn.withTimeout(func() error { return c.publishDead(ctx, conn, messages, reasons) })
+// deadLetter copies events to the dead-letter queue, each as a message of its own, with the
+// reason. The caller acks the original once all of its events are settled. If it rejected
+// the message instead, only the log would contain the reason. A crash before the ack leaves
+// an event in both queues; it can take effect at most once.
+func (c *Consumer) deadLetter(ctx context.Context, dead []*event, reasons []error) error {
+	err := c.publishCopies(ctx, dead, func(i int, p amqp.Publishing) copied {
+		c.log.ErrorContext(ctx, "consumer: event failed, dead-lettering it",
+			"message_id", p.MessageId, "type", p.Type, "error", reasons[i])
+		reason := reasons[i].Error()
+		p.Headers[HeaderReason] = strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "")
+		p.Headers[HeaderFailedAt] = time.Now().UTC().Format(time.RFC3339)
+		return copied{DeadExchange, c.queue, p}
+	})
 	if err != nil {
 		return fmt.Errorf("dead-letter: %w", err)
 	}
 	return nil
 }
 
-func (c *Consumer) publishDead(ctx context.Context, conn *connection, messages []*message, reasons []error) error {
-	ch, err := conn.confirmChannel(len(messages))
+// publishToQueue copies events to the consumer's own queue, each as a message of its own.
+func (c *Consumer) publishToQueue(ctx context.Context, all []*event) error {
+	err := c.publishCopies(ctx, all, func(_ int, p amqp.Publishing) copied {
+		return copied{"", c.queue, p} // the default exchange routes by the name of the queue
+	})
+	if err != nil {
+		return fmt.Errorf("requeue: %w", err)
+	}
+	return nil
+}
+
+// publishCopies publishes a copy of each event and waits for the confirms. address returns
+// the message for the event with index i.
+//
+// It opens a separate connection: the broker blocks connections that publish while it is
+// short of memory or disk, and acks must not be blocked.
+func (c *Consumer) publishCopies(ctx context.Context, all []*event, address func(i int, p amqp.Publishing) copied) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), copyTimeout)
+	defer cancel()
+	conn, err := connect(c.url, clientConfig(c.name+" dead letters"))
 	if err != nil {
 		return err
 	}
-	batch := make([]copied, len(messages))
-	for i, m := range messages {
-		c.log.ErrorContext(ctx, "consumer: message failed, dead-lettering it",
-			"message_id", m.MessageId, "type", m.Type, "error", reasons[i])
-		p := copyDelivery(m.Delivery.Delivery, conn.user)
-		p.DeliveryMode = amqp.Persistent
-		if p.Headers == nil {
-			p.Headers = amqp.Table{}
+	defer conn.close()
+	// Only the wait for confirms observes ctx. withTimeout also covers a broker that stops reading.
+	return conn.withTimeout(func() error {
+		ch, err := conn.confirmChannel(len(all))
+		if err != nil {
+			return err
 		}
-		reason := reasons[i].Error()
-		p.Headers[HeaderReason] = strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "")
-		p.Headers[HeaderFailedAt] = time.Now().UTC().Format(time.RFC3339)
-		if _, exists := p.Headers[HeaderRoutingKey]; !exists {
-			p.Headers[HeaderRoutingKey] = m.RoutingKey
+		copies := make([]copied, len(all))
+		for i, e := range all {
+			copies[i] = address(i, e.copy(conn.user))
 		}
-		batch[i] = copied{DeadExchange, c.queue, p}
-	}
-	return cmp.Or(ch.publish(ctx, batch)...) // the first error
+		return cmp.Or(ch.publish(ctx, copies)...) // the first error
+	})
 }

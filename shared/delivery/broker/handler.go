@@ -4,60 +4,83 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+
+	"github.com/google/uuid"
 
 	"gozon/shared/contract/events"
 	"gozon/shared/delivery/batch"
+	"gozon/shared/delivery/inbox"
 )
 
-// Errors that a [Handler] wraps to decide how the [Consumer] treats a message. A message
-// with any other error is retried with backoff, and dead-lettered once it has failed for
-// Config.DeadLetterAfter. So an unexpected error delays no other message.
+// Errors that a [Handler] wraps to decide how the [Consumer] treats an event. An event with
+// any other error is retried with backoff, and dead-lettered once it has failed for
+// Config.DeadLetterAfter. So an unexpected error delays no other event.
 var (
-	// ErrPoison marks a message that can never be handled. It is dead-lettered at once.
+	// ErrPoison marks an event that can never be handled. It is dead-lettered at once.
 	ErrPoison = errors.New("poison message")
-	// ErrBusy marks a message that needs a lock held by another transaction. It is retried
-	// for as long as that takes, while other messages are handled.
+	// ErrBusy marks an event that needs a lock held by another transaction. It is retried
+	// for as long as that takes, while other events are handled.
 	ErrBusy = errors.New("waiting for a lock")
-	// ErrUnavailable marks a message that cannot be handled now, for a reason that affects
-	// every message. No new message is handled until the handler is available again.
+	// ErrUnavailable marks an event that cannot be handled now, for a reason that affects
+	// every event. No new event is handled until the handler is available again.
 	ErrUnavailable = errors.New("temporarily unavailable")
 )
 
-// Handler handles the bodies of a batch of messages. It returns one error for each, in
-// order; nil means that it was handled. A message may be delivered more than once.
-type Handler func(ctx context.Context, bodies [][]byte) []error
+// Received is an event that is to be handled.
+type Received struct {
+	Body []byte
+	// Message is the id of its message if all events of that message are in the same call of
+	// the [Handler], in a row. Otherwise it is zero.
+	Message uuid.UUID
+}
+
+// Handler handles a batch of events. It returns one error for each, in order; nil means
+// that it was handled. An event may be delivered more than once.
+type Handler func(ctx context.Context, received []Received) []error
 
 // Decoded returns a [Handler] that decodes events and passes them to do, which handles a
-// set in one transaction. done is called with the result of each handled message.
+// set in one transaction. done is called with the result of each handled event.
 //
-// A message is poison if decode fails, if decode, do or done panics on it, or if its error is
+// The events of a message are handled in one transaction, which claims the id of the
+// message. If that fails because of one of them, they are handled in several, and the one
+// fails alone.
+//
+// An event is poison if decode fails, if decode, do or done panics on it, or if its error is
 // permanent. An error is permanent if faults.Permanent reports so, or if it wraps an error
 // with a method Permanent() bool that returns true.
 func Decoded[T, O any](
 	decode func(events.Envelope) (T, error),
-	do batch.Func[T, O],
+	do batch.Func[inbox.Event[T], O],
 	faults batch.Faults,
-	done func(context.Context, T, O),
+	done func(context.Context, inbox.Event[T], O),
 ) Handler {
-	return func(ctx context.Context, bodies [][]byte) []error {
-		errs := make([]error, len(bodies))
-		items, indexes := make([]T, 0, len(bodies)), make([]int, 0, len(bodies))
-		for i, body := range bodies {
-			item, err := parse(body, decode)
+	return func(ctx context.Context, received []Received) []error {
+		errs := make([]error, len(received))
+		units := make([]unit[T], 0, len(received))
+		for i, r := range received {
+			e, err := parse(r.Body, decode)
 			if err != nil {
 				errs[i] = fmt.Errorf("%w: %w", ErrPoison, err)
 				continue
 			}
-			items, indexes = append(items, item), append(indexes, i)
+			n := len(units)
+			if r.Message == uuid.Nil || n == 0 || units[n-1].message != r.Message {
+				units, n = append(units, unit[T]{message: r.Message}), n+1
+			}
+			if r.Message != uuid.Nil {
+				e.Claim = r.Message
+			}
+			units[n-1].add(e, i)
 		}
-		if len(items) == 0 {
+		if len(units) == 0 {
 			return errs
 		}
-		for j, r := range batch.Isolate(ctx, items, do, faults.Whole) {
-			i, err := indexes[j], r.Err
+		for j, r := range isolate(ctx, units, do, faults.Whole) {
+			i, e, err := j.index, j.event, r.Err
 			switch {
 			case err == nil:
-				if err := batch.Guard(func() error { done(ctx, items[j], r.Value); return nil }); err != nil {
+				if err := batch.Guard(func() error { done(ctx, e, r.Value); return nil }); err != nil {
 					errs[i] = fmt.Errorf("%w: %w", ErrPoison, err)
 				}
 			case faults.Whole(err):
@@ -74,6 +97,78 @@ func Decoded[T, O any](
 	}
 }
 
+// unit is a set of events that succeed or fail together: all events of a message, or one.
+type unit[T any] struct {
+	message uuid.UUID // zero for an event that claims its own id
+	events  []indexed[T]
+}
+
+// indexed is an event and its index in the batch.
+type indexed[T any] struct {
+	event inbox.Event[T]
+	index int
+}
+
+func (u *unit[T]) add(e inbox.Event[T], index int) { u.events = append(u.events, indexed[T]{e, index}) }
+
+// split returns a unit for each event. It claims its own id: if the id of the message was
+// claimed for one of them, the others would count as duplicates.
+func (u unit[T]) split() []unit[T] {
+	units := make([]unit[T], len(u.events))
+	for i, e := range u.events {
+		e.event.Claim = e.event.ID
+		units[i].events = []indexed[T]{e}
+	}
+	return units
+}
+
+// isolate processes all units with one call of do. See [batch.Isolate]. A unit that fails
+// alone is split.
+func isolate[T, O any](ctx context.Context, units []unit[T], do batch.Func[inbox.Event[T], O], whole func(error) bool) iter.Seq2[indexed[T], batch.Result[O]] {
+	flat := func(ctx context.Context, units []unit[T]) ([][]O, error) {
+		var set []inbox.Event[T]
+		for _, u := range units {
+			for _, e := range u.events {
+				set = append(set, e.event)
+			}
+		}
+		values, err := do(ctx, set)
+		if err == nil && len(values) != len(set) {
+			err = fmt.Errorf("%d results for %d events", len(values), len(set))
+		}
+		if err != nil {
+			return nil, err
+		}
+		results := make([][]O, len(units))
+		for i, u := range units {
+			results[i], values = values[:len(u.events)], values[len(u.events):]
+		}
+		return results, nil
+	}
+	return func(yield func(indexed[T], batch.Result[O]) bool) {
+		for i, r := range batch.Isolate(ctx, units, flat, whole) {
+			u := units[i]
+			if r.Err != nil && len(u.events) > 1 && !whole(r.Err) {
+				for e, r := range isolate(batch.WithoutWaiting(ctx), u.split(), do, whole) {
+					if !yield(e, r) {
+						return
+					}
+				}
+				continue
+			}
+			for j, e := range u.events {
+				result := batch.Result[O]{Err: r.Err}
+				if r.Err == nil {
+					result.Value = r.Value[j]
+				}
+				if !yield(e, result) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // isPermanent reports whether err wraps an error that describes itself as permanent.
 func isPermanent(err error) bool {
 	p, ok := errors.AsType[interface {
@@ -83,13 +178,19 @@ func isPermanent(err error) bool {
 	return ok && p.Permanent()
 }
 
-func parse[T any](body []byte, decode func(events.Envelope) (T, error)) (item T, err error) {
+// parse decodes an event, which claims its own id.
+func parse[T any](body []byte, decode func(events.Envelope) (T, error)) (e inbox.Event[T], err error) {
 	err = batch.Guard(func() error {
-		e, err := events.Parse(body)
-		if err == nil {
-			item, err = decode(e)
+		envelope, err := events.Parse(body)
+		if err != nil {
+			return err
 		}
+		if e.ID, err = uuid.Parse(envelope.ID); err != nil {
+			return fmt.Errorf("%w: id: %w", events.ErrMalformed, err)
+		}
+		e.Claim = e.ID
+		e.Data, err = decode(envelope)
 		return err
 	})
-	return item, err
+	return e, err
 }

@@ -7,15 +7,17 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"gozon/shared/contract/events"
 	"gozon/shared/delivery/batch"
 	"gozon/shared/delivery/broker"
+	"gozon/shared/delivery/inbox"
 )
 
 func message(orderID string) []byte {
-	return fmt.Appendf(nil, `{"specversion":"1.0","id":"x","type":"order.created.v1","data":{"order_id":%q}}`, orderID)
+	return fmt.Appendf(nil, `{"specversion":"1.0","id":%q,"type":"order.created.v1","data":{"order_id":%q}}`, uuid.New(), orderID)
 }
 
 // ruleError describes itself as permanent or not.
@@ -24,7 +26,7 @@ type ruleError struct{ permanent bool }
 func (ruleError) Error() string     { return "rule" }
 func (e ruleError) Permanent() bool { return e.permanent }
 
-func TestDecodedClassifiesTheErrorOfEachMessage(t *testing.T) {
+func TestDecodedClassifiesTheErrorOfEachEvent(t *testing.T) {
 	t.Parallel()
 	errBad, errDown, errBusy, errOther := errors.New("bad"), errors.New("down"), errors.New("busy"), errors.New("other")
 	for name, tc := range map[string]struct {
@@ -57,7 +59,11 @@ func TestDecodedClassifiesTheErrorOfEachMessage(t *testing.T) {
 					}
 					return o.OrderID, err
 				},
-				func(_ context.Context, items []string) ([]int, error) {
+				func(_ context.Context, set []inbox.Event[string]) ([]int, error) {
+					var items []string
+					for _, e := range set {
+						items = append(items, e.Data)
+					}
 					switch {
 					case slices.Contains(items, "bad"):
 						return nil, errBad
@@ -81,19 +87,19 @@ func TestDecodedClassifiesTheErrorOfEachMessage(t *testing.T) {
 					Busy:      func(err error) bool { return errors.Is(err, errBusy) },
 					Permanent: func(err error) bool { return errors.Is(err, errBad) },
 				},
-				func(_ context.Context, item string, _ int) {
-					if item == "late" {
+				func(_ context.Context, e inbox.Event[string], _ int) {
+					if e.Data == "late" {
 						panic("in done")
 					}
-					done = append(done, item)
+					done = append(done, e.Data)
 				})
-			bodies := make([][]byte, len(tc.bodies))
+			received := make([]broker.Received, len(tc.bodies))
 			for i, b := range tc.bodies {
 				if b != "" {
-					bodies[i] = message(b)
+					received[i].Body = message(b)
 				}
 			}
-			errs := handle(t.Context(), bodies)
+			errs := handle(t.Context(), received)
 			require.Len(t, errs, len(tc.want))
 			for i, want := range tc.want {
 				require.ErrorIs(t, errs[i], want)

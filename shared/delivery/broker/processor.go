@@ -7,104 +7,94 @@ import (
 	"slices"
 	"time"
 
-	rabbitmq "github.com/wagslane/go-rabbitmq"
-
 	"gozon/shared/delivery/batch"
 )
 
 const (
-	// maxHeld bounds the held messages. It leaves room in the prefetch for other messages.
+	// maxHeld bounds the messages with held events. It leaves room in the prefetch for others.
 	maxHeld = prefetch / 2
-	// maxRetryBatch bounds how many held messages are retried at once, because new messages
+	// maxRetryBatch bounds how many held events are retried at once, because new messages
 	// wait for the retry.
 	maxRetryBatch = 16
-	// heldLogInterval is how often messages that stay held are logged.
+	// heldLogInterval is how often events that stay held are logged.
 	heldLogInterval = 30 * time.Second
 )
 
-// message is a delivery with the state of its retries.
-type message struct {
-	rabbitmq.Delivery
-	failedSince time.Time     // its first failure; zero if none
-	nextAttempt time.Time     // zero before the first retry is scheduled
-	retryDelay  time.Duration // of the next retry to be scheduled
-}
-
-// processor handles the messages of one session and settles each of them once. It acks
-// handled messages, dead-letters those that cannot be handled, and holds the others, unacked,
-// for a retry.
+// processor handles the messages of one session and settles each of their events once:
+// it is handled, or dead-lettered because it cannot be handled. An event that is neither is
+// held for a retry, and its message stays unacked.
 type processor struct {
 	*Consumer
 	session    *session
-	held       []*message
-	heldLogged time.Time // when held messages were last logged
+	held       []*event
+	holding    map[*message]bool // the messages of held events
+	heldLogged time.Time         // when held events were last logged
 }
 
-// nextRetry returns the time of the earliest retry, and false if no message is held.
+// nextRetry returns the time of the earliest retry, and false if no event is held.
 func (p *processor) nextRetry() (at time.Time, ok bool) {
-	for _, m := range p.held {
-		if !ok || m.nextAttempt.Before(at) {
-			at, ok = m.nextAttempt, true
+	for _, e := range p.held {
+		if !ok || e.nextAttempt.Before(at) {
+			at, ok = e.nextAttempt, true
 		}
 	}
 	return at, ok
 }
 
-// retryDue retries held messages that are due, without waiting for locks.
+// retryDue retries held events that are due, without waiting for locks.
 func (p *processor) retryDue(ctx context.Context) error {
-	var due []*message
-	p.held = slices.DeleteFunc(p.held, func(m *message) bool {
-		if len(due) == maxRetryBatch || time.Now().Before(m.nextAttempt) {
+	var due []*event
+	p.held = slices.DeleteFunc(p.held, func(e *event) bool {
+		if len(due) == maxRetryBatch || time.Now().Before(e.nextAttempt) {
 			return false
 		}
-		due = append(due, m)
+		due = append(due, e)
 		return true
 	})
 	return p.process(batch.WithoutWaiting(ctx), due)
 }
 
-// processNew handles messages that were just delivered.
-func (p *processor) processNew(ctx context.Context, deliveries []rabbitmq.Delivery) error {
-	p.sizes.Observe(float64(len(deliveries)))
-	messages := make([]*message, len(deliveries))
-	for i, d := range deliveries {
-		messages[i] = &message{Delivery: d, retryDelay: minRetryDelay}
-	}
-	return p.process(ctx, messages)
+// processNew handles events that were just delivered.
+func (p *processor) processNew(ctx context.Context, all []*event) error {
+	p.sizes.Observe(float64(len(all)))
+	return p.process(ctx, all)
 }
 
-// process handles messages and settles or holds each of them. While the handler is
+// process handles events and settles or holds each of them. While the handler is
 // unavailable, it retries and blocks. An error means that the session is unusable.
-func (p *processor) process(ctx context.Context, messages []*message) error {
+func (p *processor) process(ctx context.Context, all []*event) error {
 	delay := minRetryDelay
 	for {
-		unavailable, err := p.attempt(ctx, messages)
+		unavailable, err := p.attempt(ctx, all)
 		if err != nil || len(unavailable) == 0 {
 			return err
 		}
 		if err := p.pause(ctx, delay); err != nil {
 			return err
 		}
-		messages, delay = unavailable, min(2*delay, maxRetryDelay)
+		all, delay = unavailable, min(2*delay, maxRetryDelay)
 	}
 }
 
-// attempt handles messages once. It returns those for which the handler is unavailable.
-func (p *processor) attempt(ctx context.Context, messages []*message) (unavailable []*message, err error) {
-	var done, dead, failed []*message
+// attempt handles events once. It returns those for which the handler is unavailable.
+func (p *processor) attempt(ctx context.Context, all []*event) (unavailable []*event, err error) {
+	var done, dead, failed []*event
 	var deadErrs, failedErrs []error
 	var unavailableErr error
-	for i, err := range p.callHandler(ctx, messages) {
-		m := messages[i]
+	for i, err := range p.callHandler(ctx, all) {
+		e := all[i]
+		if errors.Is(err, ErrUnavailable) {
+			unavailable, unavailableErr = append(unavailable, e), err
+			continue
+		}
+		e.split = true // as far as the events that are not settled now are concerned
 		switch {
 		case err == nil:
-			done = append(done, m)
-		case errors.Is(err, ErrUnavailable):
-			unavailable, unavailableErr = append(unavailable, m), err
-		case errors.Is(err, ErrPoison), !errors.Is(err, ErrBusy) && m.failingFor() >= p.deadLetterAfter:
-			dead, deadErrs = append(dead, m), append(deadErrs, err)
+			done = append(done, e)
+		case errors.Is(err, ErrPoison), !errors.Is(err, ErrBusy) && e.failingFor() >= p.deadLetterAfter:
+			dead, deadErrs = append(dead, e), append(deadErrs, err)
 		default:
-			failed, failedErrs = append(failed, m), append(failedErrs, err)
+			failed, failedErrs = append(failed, e), append(failedErrs, err)
 		}
 	}
 	p.outcomes.WithLabelValues(outcomeDone).Add(float64(len(done)))
@@ -122,66 +112,99 @@ func (p *processor) attempt(ctx context.Context, messages []*message) (unavailab
 		p.outcomes.WithLabelValues(outcomeRetried).Add(float64(len(unavailable)))
 		p.log.WarnContext(ctx, "consumer: handler unavailable, retrying", "messages", len(unavailable), "error", unavailableErr)
 	}
-	requeued, err := p.hold(ctx, failed, failedErrs)
+	excess := p.hold(ctx, failed, failedErrs)
+	requeued, err := p.requeue(ctx, excess)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.ack(settled, unavailable); err != nil {
+	if err := p.ack(append(settled, requeued...), unavailable); err != nil {
 		return nil, err
 	}
-	if requeued && len(settled) == 0 { // do not redeliver the same messages in a busy loop
+	if len(excess) > 0 && len(settled) == 0 { // do not redeliver the same messages in a busy loop
 		return unavailable, p.pause(ctx, minRetryDelay)
 	}
 	return unavailable, nil
 }
 
-// failingFor returns the time since the first failure. The first call records that failure.
-func (m *message) failingFor() time.Duration {
-	if m.failedSince.IsZero() {
-		m.failedSince = time.Now()
-	}
-	return time.Since(m.failedSince)
-}
-
-// hold keeps failed messages for a retry. Beyond maxHeld it requeues them at the end of the
-// queue, so that they do not block the messages behind them.
-func (p *processor) hold(ctx context.Context, failed []*message, errs []error) (requeued bool, err error) {
+// hold keeps failed events for a retry. It returns those for which there is no room.
+func (p *processor) hold(ctx context.Context, failed []*event, errs []error) (excess []*event) {
 	if len(failed) == 0 {
-		return false, nil
+		return nil
 	}
 	p.outcomes.WithLabelValues(outcomeRetried).Add(float64(len(failed)))
-	if m := failed[0]; m.nextAttempt.IsZero() || time.Since(p.heldLogged) > heldLogInterval {
+	if e := failed[0]; e.nextAttempt.IsZero() || time.Since(p.heldLogged) > heldLogInterval {
 		p.heldLogged = time.Now()
-		p.log.WarnContext(ctx, "consumer: messages failed, retrying each with backoff",
-			"messages", len(failed), "held", len(p.held)+len(failed), "message_id", m.MessageId, "error", errs[0])
+		p.log.WarnContext(ctx, "consumer: events failed, retrying each with backoff",
+			"events", len(failed), "held", len(p.held)+len(failed), "message_id", e.MessageId, "error", errs[0])
 	}
-	for _, m := range failed {
-		if len(p.held) >= maxHeld {
-			if err := m.Reject(true); err != nil {
-				return requeued, fmt.Errorf("requeue: %w", err)
-			}
-			requeued = true
-			continue
+	for _, e := range failed {
+		if !p.holding[e.message] && len(p.holding) >= maxHeld {
+			excess = append(excess, e)
+		} else {
+			p.scheduleRetry(e)
 		}
-		m.nextAttempt, m.retryDelay = time.Now().Add(m.retryDelay), min(2*m.retryDelay, maxRetryDelay)
-		p.held = append(p.held, m)
 	}
-	return requeued, nil
+	return excess
 }
 
-// ack acks settled messages. One multiple ack covers those before the first message that is
-// held or unavailable; the others are acked one by one.
-func (p *processor) ack(settled, unavailable []*message) error {
-	p.heldCount.Store(int64(len(p.held)))
-	firstUnsettled := ^uint64(0) // delivery tag
-	for _, unsettled := range [][]*message{p.held, unavailable} {
-		for _, m := range unsettled {
-			firstUnsettled = min(firstUnsettled, m.DeliveryTag)
+func (p *processor) scheduleRetry(e *event) {
+	e.nextAttempt, e.retryDelay = time.Now().Add(e.retryDelay), min(2*e.retryDelay, maxRetryDelay)
+	p.holding[e.message] = true
+	p.held = append(p.held, e)
+}
+
+// requeue moves events to the end of the queue, so that they do not block the messages
+// behind them. An event of a batch becomes a message of its own: the events of its message
+// that are settled must not be delivered again. requeue returns these events, whose message
+// is still to be acked. If the broker accepts no messages, they are held after all.
+func (p *processor) requeue(ctx context.Context, excess []*event) (settled []*event, err error) {
+	var single []*event
+	for _, e := range excess {
+		if e.batched {
+			settled = append(settled, e)
+		} else {
+			single = append(single, e)
 		}
+	}
+	if len(settled) > 0 {
+		if err := p.publishToQueue(ctx, settled); err != nil {
+			p.log.WarnContext(ctx, "consumer: requeueing failed, holding the events", "events", len(settled), "error", err)
+			for _, e := range settled {
+				p.scheduleRetry(e)
+			}
+			settled = nil
+		}
+	}
+	for _, e := range single {
+		if err := e.Reject(true); err != nil {
+			return nil, fmt.Errorf("requeue: %w", err)
+		}
+	}
+	return settled, nil
+}
+
+// ack acks the messages whose events are all settled. One multiple ack covers those before
+// the first message with events that are held or unavailable; the others are acked one by
+// one.
+func (p *processor) ack(settled, unavailable []*event) error {
+	p.heldCount.Store(int64(len(p.held)))
+	var messages []*message
+	for _, e := range settled {
+		if e.unsettled--; e.unsettled == 0 {
+			messages = append(messages, e.message)
+			delete(p.holding, e.message)
+		}
+	}
+	firstUnsettled := ^uint64(0) // delivery tag
+	for m := range p.holding {
+		firstUnsettled = min(firstUnsettled, m.DeliveryTag)
+	}
+	for _, e := range unavailable {
+		firstUnsettled = min(firstUnsettled, e.DeliveryTag)
 	}
 	var last *message // before firstUnsettled
 	p.session.socket.cork()
-	for _, m := range settled {
+	for _, m := range messages {
 		if m.DeliveryTag < firstUnsettled {
 			if last == nil || m.DeliveryTag > last.DeliveryTag {
 				last = m
@@ -214,12 +237,12 @@ func (p *processor) pause(ctx context.Context, delay time.Duration) error {
 	}
 }
 
-func (p *processor) callHandler(ctx context.Context, messages []*message) []error {
-	bodies := make([][]byte, len(messages))
-	for i, m := range messages {
-		bodies[i] = m.Body
+func (p *processor) callHandler(ctx context.Context, all []*event) []error {
+	received := make([]Received, len(all))
+	for i, e := range all {
+		received[i] = e.received()
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handleTimeout)
 	defer cancel()
-	return p.handle(ctx, bodies)
+	return p.handle(ctx, received)
 }

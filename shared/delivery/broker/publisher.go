@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,7 +14,7 @@ import (
 	"gozon/shared/contract/events"
 )
 
-// Publisher publishes events to [Exchange] as persistent, mandatory, confirmed messages.
+// Publisher publishes messages to [Exchange] as persistent, mandatory, confirmed messages.
 // Publish must not be called concurrently.
 type Publisher struct {
 	*reconnector
@@ -65,7 +64,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 // Publish publishes all messages, then waits for their confirms until ctx is done. It
 // returns one error for each message, in order. Nil means that the broker has stored the
 // message in a quorum queue. After an error the broker may or may not have stored it.
-func (p *Publisher) Publish(ctx context.Context, messages []events.Envelope) []error {
+func (p *Publisher) Publish(ctx context.Context, messages []events.Message) []error {
 	errs := make([]error, len(messages))
 	cur := p.current.Load()
 	if cur == nil {
@@ -126,19 +125,15 @@ func (p *publisherSession) awaitConfirms(ctx context.Context, confirms []*amqp.D
 }
 
 // publish publishes one message. A failed write ends the session.
-func (p *publisherSession) publish(ctx context.Context, e events.Envelope) (*amqp.DeferredConfirmation, error) {
-	body, err := json.Marshal(e)
-	if err != nil {
-		return nil, fmt.Errorf("encode: %w", err)
-	}
-	return p.write(ctx, body, e.Type,
+func (p *publisherSession) publish(ctx context.Context, m events.Message) (*amqp.DeferredConfirmation, error) {
+	return p.write(ctx, m.Body, m.Type,
 		rabbitmq.WithPublishOptionsExchange(Exchange),
 		rabbitmq.WithPublishOptionsPersistentDelivery,
-		rabbitmq.WithPublishOptionsContentType(events.ContentType),
-		rabbitmq.WithPublishOptionsMessageID(e.ID),
-		rabbitmq.WithPublishOptionsType(e.Type),
-		rabbitmq.WithPublishOptionsAppID(e.Source),
-		rabbitmq.WithPublishOptionsTimestamp(e.Time))
+		rabbitmq.WithPublishOptionsContentType(m.ContentType),
+		rabbitmq.WithPublishOptionsMessageID(m.ID),
+		rabbitmq.WithPublishOptionsType(m.Type),
+		rabbitmq.WithPublishOptionsAppID(m.Source),
+		rabbitmq.WithPublishOptionsTimestamp(m.Time))
 }
 
 // publishFence publishes a fence. If that fails, the messages before it count as unconfirmed.

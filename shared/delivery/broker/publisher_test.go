@@ -3,7 +3,6 @@ package broker_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"log/slog"
 	"strings"
 	"sync"
@@ -62,15 +61,15 @@ func (p *publisher) logged() string {
 }
 
 // publish publishes with a timeout.
-func (p *publisher) publish(t *testing.T, timeout time.Duration, messages ...events.Envelope) []error {
+func (p *publisher) publish(t *testing.T, timeout time.Duration, messages ...events.Message) []error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	return p.Publish(ctx, messages)
 }
 
-func envelope(id, eventType string) events.Envelope {
-	return events.Envelope{SpecVersion: "1.0", ID: id, Source: "/test", Type: eventType, Time: time.Now(), Data: json.RawMessage("{}")}
+func outgoing(id, eventType string) events.Message {
+	return events.Message{ID: id, Source: "/test", Type: eventType, Time: time.Now(), ContentType: events.ContentType, Body: []byte("{}")}
 }
 
 // The broker acks a returned message. It must still not count as confirmed.
@@ -78,15 +77,15 @@ func TestReturnedMessageIsNotConfirmed(t *testing.T) {
 	t.Parallel()
 	b := brokertest.New(t)
 	p := startPublisher(t, b)
-	require.Equal(t, []error{nil}, p.publish(t, servicetest.Patience, envelope("0", "order.created.v1")))
+	require.Equal(t, []error{nil}, p.publish(t, servicetest.Patience, outgoing("0", "order.created.v1")))
 	ch := b.Channel(t)
 	for _, queue := range []string{broker.OrdersQueue, broker.Unrouted} {
 		_, err := ch.QueueDelete(queue, false, false, false)
 		require.NoError(t, err)
 	}
-	var batch []events.Envelope
+	var batch []events.Message
 	for range 150 {
-		batch = append(batch, envelope("order", "order.created.v1"), envelope("payment", "payment.failed.v1"))
+		batch = append(batch, outgoing("order", "order.created.v1"), outgoing("payment", "payment.failed.v1"))
 	}
 	for i, err := range p.publish(t, servicetest.Patience, batch...) {
 		if i%2 == 0 {
@@ -95,7 +94,7 @@ func TestReturnedMessageIsNotConfirmed(t *testing.T) {
 			require.NoError(t, err, "a routable message is not confirmed")
 		}
 	}
-	servicetest.Eventually(t, func() bool { return p.publish(t, servicetest.Patience, envelope("1", "order.created.v1"))[0] == nil }, "the topology is not declared again")
+	servicetest.Eventually(t, func() bool { return p.publish(t, servicetest.Patience, outgoing("1", "order.created.v1"))[0] == nil }, "the topology is not declared again")
 	require.Equal(t, "1", b.Get(t, broker.OrdersQueue).MessageId)
 }
 
@@ -105,17 +104,17 @@ func TestSlowQueueDoesNotSpoilTheBatchNorTheSession(t *testing.T) {
 	t.Parallel()
 	b := brokertest.New(t)
 	p := startPublisher(t, b)
-	require.Equal(t, []error{nil}, p.publish(t, servicetest.Patience, envelope("first", "payment.failed.v1"))) // so that the channel has used the queue
+	require.Equal(t, []error{nil}, p.publish(t, servicetest.Patience, outgoing("first", "payment.failed.v1"))) // so that the channel has used the queue
 	resume := b.Suspend(t, broker.PaymentsQueue)
-	batch := []events.Envelope{envelope("slow", "payment.failed.v1")}
+	batch := []events.Message{outgoing("slow", "payment.failed.v1")}
 	for range 50 {
-		batch = append(batch, envelope("order", "order.created.v1"))
+		batch = append(batch, outgoing("order", "order.created.v1"))
 	}
 	errs := p.publish(t, 10*time.Second, batch...)
 	require.ErrorIs(t, errs[0], context.DeadlineExceeded)
 	require.Equal(t, make([]error, len(batch)-1), errs[1:])
 	resume()
-	require.Equal(t, []error{nil}, p.publish(t, servicetest.Patience, envelope("slow", "payment.failed.v1")))
+	require.Equal(t, []error{nil}, p.publish(t, servicetest.Patience, outgoing("slow", "payment.failed.v1")))
 	require.Empty(t, p.logged(), "the session ended")
 }
 
@@ -124,10 +123,10 @@ func TestSessionWithoutAnyConfirmIsReplaced(t *testing.T) {
 	b := brokertest.New(t)
 	p := startPublisher(t, b)
 	resume := b.Suspend(t, broker.PaymentsQueue)
-	errs := p.publish(t, time.Second, envelope("slow", "payment.failed.v1"))
+	errs := p.publish(t, time.Second, outgoing("slow", "payment.failed.v1"))
 	require.ErrorIs(t, errs[0], context.DeadlineExceeded)
 	servicetest.Eventually(t, func() bool { return strings.Contains(p.logged(), "reconnecting") }, "the session does not end")
 	resume()
 	p.ready(t)
-	require.Equal(t, []error{nil}, p.publish(t, servicetest.Patience, envelope("slow", "payment.failed.v1")))
+	require.Equal(t, []error{nil}, p.publish(t, servicetest.Patience, outgoing("slow", "payment.failed.v1")))
 }

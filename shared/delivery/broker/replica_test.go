@@ -36,11 +36,20 @@ type replica struct {
 	log     bytes.Buffer
 }
 
-// startReplica runs a consumer until the test ends. It returns once the consumer is ready.
+// startReplica runs a consumer with the replica's handler until the test ends.
 func startReplica(t *testing.T, b *brokertest.Broker, name, queue string) *replica {
 	t.Helper()
+	return startConsumer(t, b, name, queue, nil)
+}
+
+// startConsumer runs a consumer until the test ends. It returns once the consumer is ready.
+func startConsumer(t *testing.T, b *brokertest.Broker, name, queue string, handle broker.Handler) *replica {
+	t.Helper()
 	r := &replica{metrics: prometheus.NewRegistry(), handled: map[string]int{}}
-	r.Consumer = broker.NewConsumer(broker.Config{AMQPURL: b.URL(), DeadLetterAfter: time.Minute}, name, queue, r.handle, slog.New(slog.NewTextHandler(r, nil)), r.metrics)
+	if handle == nil {
+		handle = r.handle
+	}
+	r.Consumer = broker.NewConsumer(broker.Config{AMQPURL: b.URL(), DeadLetterAfter: time.Minute}, name, queue, handle, slog.New(slog.NewTextHandler(r, nil)), r.metrics)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
@@ -55,12 +64,12 @@ func startReplica(t *testing.T, b *brokertest.Broker, name, queue string) *repli
 	return r
 }
 
-func (r *replica) handle(_ context.Context, bodies [][]byte) []error {
+func (r *replica) handle(_ context.Context, received []broker.Received) []error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	errs := make([]error, len(bodies))
-	for i, body := range bodies {
-		if r.handled[string(body)]++; bytes.HasPrefix(body, []byte("bad")) {
+	errs := make([]error, len(received))
+	for i, e := range received {
+		if r.handled[string(e.Body)]++; bytes.HasPrefix(e.Body, []byte("bad")) {
 			errs[i] = broker.ErrPoison
 		}
 	}

@@ -34,11 +34,12 @@ type Config struct {
 	Service  service.Config
 	Database database.Config
 	Broker   broker.Config
+	Delivery delivery.Config
 }
 
 // Validate reports all invalid values at once.
 func (c *Config) Validate() error {
-	return errors.Join(c.Service.Validate(), c.Database.Validate(), c.Broker.Validate())
+	return errors.Join(c.Service.Validate(), c.Database.Validate(), c.Broker.Validate(), c.Delivery.Validate())
 }
 
 func (c *Config) base() *Config { return c }
@@ -94,7 +95,7 @@ func serve(ctx context.Context, name string, c *Config, log *slog.Logger, wire f
 	}
 	reg, health := service.NewRegistry(), &service.Health{}
 	database.RegisterMetrics(reg, pool, name)
-	store := delivery.NewStore(pool, db, name)
+	store := delivery.NewStore(c.Delivery, pool, db, name)
 	publisher := broker.NewPublisher(c.Broker.AMQPURL, name+" publisher", log)
 	relay := store.NewRelay(publisher, log, reg)
 	p := &Participant{

@@ -161,13 +161,18 @@ func (b *Broker) Channel(t testing.TB) *amqp.Channel {
 // the confirm. Calls share one channel, which is replaced if the broker has closed it.
 func (b *Broker) Publish(t testing.TB, key string, body []byte) {
 	t.Helper()
+	b.publish(t, key, amqp.Publishing{Body: body})
+}
+
+func (b *Broker) publish(t testing.TB, key string, p amqp.Publishing) {
+	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.channel == nil || b.channel.IsClosed() {
 		b.channel = b.Channel(t)
 		require.NoError(t, b.channel.Confirm(false))
 	}
-	c, err := b.channel.PublishWithDeferredConfirmWithContext(t.Context(), broker.Exchange, key, false, false, amqp.Publishing{Body: body})
+	c, err := b.channel.PublishWithDeferredConfirmWithContext(t.Context(), broker.Exchange, key, false, false, p)
 	require.NoError(t, err)
 	acked, err := c.WaitContext(t.Context())
 	require.NoError(t, err)
@@ -177,12 +182,7 @@ func (b *Broker) Publish(t testing.TB, key string, body []byte) {
 // PublishEvent publishes an event in an envelope with the given id.
 func (b *Broker) PublishEvent(t testing.TB, id uuid.UUID, e events.Event) {
 	t.Helper()
-	data, err := json.Marshal(e)
-	require.NoError(t, err)
-	body, err := json.Marshal(events.Envelope{
-		SpecVersion: "1.0", ID: id.String(), Source: "test", Type: e.EventType(), Subject: e.EventSubject(),
-		Time: time.Now().UTC(), DataContentType: "application/json", Data: data,
-	})
+	body, err := json.Marshal(envelope(t, id, e))
 	require.NoError(t, err)
 	b.Publish(t, e.EventType(), body)
 }
@@ -208,6 +208,44 @@ func (b *Broker) Get(t testing.TB, queue string) amqp.Delivery {
 		return err == nil && ok
 	}, "no message in %s", queue)
 	return got
+}
+
+// GetEvents waits for a message in a queue, acks it and returns its events.
+func (b *Broker) GetEvents(t testing.TB, queue string) []events.Envelope {
+	t.Helper()
+	bodies, err := events.Split(b.Get(t, queue).Body)
+	require.NoError(t, err)
+	all := make([]events.Envelope, len(bodies))
+	for i, body := range bodies {
+		all[i], err = events.Parse(body)
+		require.NoError(t, err)
+	}
+	return all
+}
+
+// PublishBatch publishes events as one message with the given id, which must be routed by the
+// type of the first one. It returns the ids of the events.
+func (b *Broker) PublishBatch(t testing.TB, id uuid.UUID, evs ...events.Event) []string {
+	t.Helper()
+	envelopes, ids := make([]events.Envelope, len(evs)), make([]string, len(evs))
+	for i, e := range evs {
+		envelopes[i] = envelope(t, uuid.New(), e)
+		ids[i] = envelopes[i].ID
+	}
+	body, err := json.Marshal(envelopes)
+	require.NoError(t, err)
+	b.publish(t, evs[0].EventType(), amqp.Publishing{MessageId: id.String(), ContentType: events.BatchContentType, Body: body})
+	return ids
+}
+
+func envelope(t testing.TB, id uuid.UUID, e events.Event) events.Envelope {
+	t.Helper()
+	data, err := json.Marshal(e)
+	require.NoError(t, err)
+	return events.Envelope{
+		SpecVersion: "1.0", ID: id.String(), Source: "test", Type: e.EventType(), Subject: e.EventSubject(),
+		Time: time.Now().UTC(), DataContentType: "application/json", Data: data,
+	}
 }
 
 // String returns the name of the virtual host, for logs.

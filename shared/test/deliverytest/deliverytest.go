@@ -25,7 +25,7 @@ import (
 func Run(t *testing.T, schema string, open func(testing.TB) (*sql.DB, *gorm.DB)) {
 	t.Helper()
 	for table, tests := range map[string]map[string]func(*testing.T, *fixture){
-		"inbox": inboxTests, "outbox": outboxTests, "keys": keysTests,
+		"inbox": inboxTests, "outbox": outboxTests, "messages": messageTests, "keys": keysTests,
 		"pruner": {"old rows are deleted at the start and young ones are kept": prunerDeletesOldRows},
 	} {
 		t.Run(table, func(t *testing.T) {
@@ -34,7 +34,9 @@ func Run(t *testing.T, schema string, open func(testing.TB) (*sql.DB, *gorm.DB))
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
 					pool, db := open(t)
-					test(t, &fixture{store: delivery.NewStore(pool, db, schema), pool: pool, db: db, schema: schema})
+					f := &fixture{pool: pool, db: db, schema: schema}
+					f.store = f.newStore(256)
+					test(t, f)
 				})
 			}
 		})
@@ -46,6 +48,11 @@ type fixture struct {
 	pool   *sql.DB
 	db     *gorm.DB
 	schema string
+}
+
+// newStore returns a store that puts at most the given number of events into a message.
+func (f *fixture) newStore(eventsPerMessage int) *delivery.Store {
+	return delivery.NewStore(delivery.Config{EventsPerMessage: eventsPerMessage}, f.pool, f.db, f.schema)
 }
 
 var errRollback = errors.New("roll back")

@@ -54,8 +54,21 @@ func emit(t *testing.T, store *delivery.Store, evs ...events.Event) {
 	require.NoError(t, store.InTx(t.Context(), func(tx *delivery.Tx) error { return tx.Emit(t.Context(), evs...) }))
 }
 
+// emitEach emits events in a separate transaction of store, each as a message of its own.
+func emitEach(t *testing.T, store *delivery.Store, evs ...events.Event) {
+	t.Helper()
+	require.NoError(t, store.InTx(t.Context(), func(tx *delivery.Tx) error {
+		for _, e := range evs {
+			if err := tx.Emit(t.Context(), e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
 // otherProcess returns a store on the same tables, which does not wake the relays of f.
-func (f *fixture) otherProcess() *delivery.Store { return delivery.NewStore(f.pool, f.db, f.schema) }
+func (f *fixture) otherProcess() *delivery.Store { return f.newStore(256) }
 
 // startRelay runs a relay until stop is called or the test ends.
 func (f *fixture) startRelay(t *testing.T, p delivery.Publisher) (stop func()) {
@@ -104,7 +117,9 @@ func eventPublished(t *testing.T, f *fixture) {
 	f.startRelay(t, p)
 	f.waitUntilEmpty(t)
 	require.Len(t, p.messages(), 1)
-	got := p.messages()[0]
+	require.Equal(t, events.ContentType, p.messages()[0].ContentType)
+	got := p.events()[0]
+	require.Equal(t, p.messages()[0].ID, got.ID)
 	id, err := uuid.Parse(got.ID)
 	require.NoError(t, err)
 	require.EqualValues(t, 7, id.Version())
@@ -130,7 +145,7 @@ func eventRolledBack(t *testing.T, f *fixture) {
 func relayDiesBeforeConfirm(t *testing.T, f *fixture) {
 	e := event()
 	emit(t, f.store, e)
-	p := &recorder{respond: func(_ events.Envelope, before int) error {
+	p := &recorder{respond: func(_ events.Message, before int) error {
 		if before == 0 {
 			return errDown
 		}
@@ -155,9 +170,9 @@ func relayDiesBeforeDelete(t *testing.T, f *fixture) {
 
 func partlyConfirmed(t *testing.T, f *fixture) {
 	bad, good := event(), event()
-	emit(t, f.store, bad, good)
-	p := &recorder{respond: func(e events.Envelope, before int) error {
-		if e.Subject == bad.OrderID && before < 3 {
+	emitEach(t, f.store, bad, good)
+	p := &recorder{respond: func(m events.Message, before int) error {
+		if decoded(m)[0].Subject == bad.OrderID && before < 3 {
 			return errDown
 		}
 		return nil
@@ -168,9 +183,9 @@ func partlyConfirmed(t *testing.T, f *fixture) {
 }
 
 func slowBroker(t *testing.T, f *fixture) {
-	const confirmed = 400
-	evs, subjects := someEvents(500)
-	emit(t, f.store, evs...)
+	const confirmed = 80
+	evs, subjects := someEvents(100)
+	emitEach(t, f.store, evs...)
 	p := &slow{confirms: confirmed}
 	f.startRelay(t, p)
 	f.waitUntilEmpty(t)
@@ -182,7 +197,7 @@ func slowBroker(t *testing.T, f *fixture) {
 }
 
 func relayPanics(t *testing.T, f *fixture) {
-	p := &recorder{respond: func(_ events.Envelope, before int) error {
+	p := &recorder{respond: func(_ events.Message, before int) error {
 		if before == 0 {
 			panic("first attempt")
 		}
@@ -197,7 +212,7 @@ func relayPanics(t *testing.T, f *fixture) {
 func twoRelays(t *testing.T, f *fixture) {
 	const n = 3000
 	evs, _ := someEvents(n)
-	emit(t, f.store, evs...)
+	emitEach(t, f.store, evs...)
 	p := &recorder{}
 	f.startRelay(t, p)
 	f.startRelay(t, p)
@@ -237,7 +252,7 @@ func commitWakesRelay(t *testing.T, f *fixture) {
 		require.LessOrEqual(t, n, limit, "only %d events were published before the next poll", found)
 		emit(t, f.store, event())
 		servicetest.Eventually(t, func() bool { return len(p.messages()) == n })
-		if m := p.messages(); n > 1 && m[n-1].PublishedAt.Sub(m[n-2].PublishedAt) < prompt {
+		if m := p.events(); n > 1 && m[n-1].PublishedAt.Sub(m[n-2].PublishedAt) < prompt {
 			found++
 		}
 	}
@@ -263,7 +278,7 @@ func relayFlushes(t *testing.T, f *fixture) {
 }
 
 func metricsReported(t *testing.T, f *fixture) {
-	emit(t, f.store, event(), event())
+	emitEach(t, f.store, event(), event())
 	require.InDelta(t, 2, f.depth(t), 0)
 	n, err := testutil.GatherAndCount(f.metrics(), "outbox_rows", "outbox_oldest_age_seconds")
 	require.NoError(t, err)

@@ -15,13 +15,13 @@ var errDown = errors.New("broker down")
 // recorder is a broker that records the messages. It confirms all of them, unless respond
 // is set: respond gets a message and how often it was published before.
 type recorder struct {
-	respond func(e events.Envelope, before int) error
+	respond func(m events.Message, before int) error
 
 	mu        sync.Mutex
-	published []events.Envelope
+	published []events.Message
 }
 
-func (r *recorder) Publish(_ context.Context, messages []events.Envelope) []error {
+func (r *recorder) Publish(_ context.Context, messages []events.Message) []error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	errs := make([]error, len(messages))
@@ -40,16 +40,40 @@ func (r *recorder) Publish(_ context.Context, messages []events.Envelope) []erro
 	return errs
 }
 
-func (r *recorder) messages() []events.Envelope {
+func (r *recorder) messages() []events.Message {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.published)
 }
 
-func (r *recorder) subjects() []string {
-	var subjects []string
+// events returns the events of all messages.
+func (r *recorder) events() []events.Envelope {
+	var all []events.Envelope
 	for _, m := range r.messages() {
-		subjects = append(subjects, m.Subject)
+		all = append(all, decoded(m)...)
+	}
+	return all
+}
+
+func (r *recorder) subjects() []string { return subjects(r.events()) }
+
+// decoded returns the events of a message. An invalid event is returned as its zero value.
+func decoded(m events.Message) []events.Envelope {
+	bodies, err := events.Split(m.Body)
+	if err != nil {
+		return []events.Envelope{{}}
+	}
+	all := make([]events.Envelope, len(bodies))
+	for i, body := range bodies {
+		all[i], _ = events.Parse(body)
+	}
+	return all
+}
+
+func subjects(all []events.Envelope) []string {
+	var subjects []string
+	for _, e := range all {
+		subjects = append(subjects, e.Subject)
 	}
 	return subjects
 }
@@ -64,7 +88,7 @@ type killer struct {
 	err  error
 }
 
-func (k *killer) Publish(ctx context.Context, messages []events.Envelope) []error {
+func (k *killer) Publish(ctx context.Context, messages []events.Message) []error {
 	errs := k.recorder.Publish(ctx, messages)
 	k.once.Do(func() {
 		_, k.err = k.pool.ExecContext(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -88,14 +112,15 @@ type slow struct {
 	batches [][]string // subjects
 }
 
-func (s *slow) Publish(ctx context.Context, messages []events.Envelope) []error {
+func (s *slow) Publish(ctx context.Context, messages []events.Message) []error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	subjects, errs := make([]string, len(messages)), make([]error, len(messages))
-	for i, m := range messages {
-		subjects[i] = m.Subject
+	var batch []string
+	errs := make([]error, len(messages))
+	for _, m := range messages {
+		batch = append(batch, subjects(decoded(m))...)
 	}
-	s.batches = append(s.batches, subjects)
+	s.batches = append(s.batches, batch)
 	if len(s.batches) == 1 {
 		<-ctx.Done()
 		for i := s.confirms; i < len(errs); i++ {
