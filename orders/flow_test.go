@@ -11,13 +11,13 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
-	"gorm.io/gorm"
 
 	"gozon/orders/internal/postgres"
 	"gozon/orders/migrations"
 	"gozon/shared/contract/events"
 	"gozon/shared/delivery"
 	"gozon/shared/delivery/broker"
+	"gozon/shared/delivery/database"
 	"gozon/shared/test/brokertest"
 	"gozon/shared/test/containertest"
 	"gozon/shared/test/databasetest"
@@ -31,7 +31,7 @@ type fixture struct {
 	*servicetest.Service
 	database *databasetest.Database
 	pool     *sql.DB
-	db       *gorm.DB
+	db       *database.DB
 	broker   *brokertest.Broker
 }
 
@@ -54,7 +54,7 @@ func startOn(t *testing.T, database *databasetest.Database, vhost *brokertest.Br
 
 // store returns a store on the database of the service.
 func (f *fixture) store() *postgres.Store {
-	return postgres.NewStore(delivery.NewStore(delivery.Config{EventsPerMessage: 256}, f.pool, f.db, postgres.Schema))
+	return postgres.NewStore(delivery.NewStore(delivery.Config{EventsPerMessage: 256}, f.db, postgres.Schema))
 }
 
 // startReplica starts a service on the database and virtual host of the fixture.

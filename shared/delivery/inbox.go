@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -30,26 +29,29 @@ func newInbox(schema string) inbox {
 
 // Claim claims ids and returns those that no committed transaction has claimed before. The
 // claim takes effect when this transaction commits. If another transaction is claiming one
-// of the ids, Claim waits for its end, up to the lock timeout (see [database.Begin]).
+// of the ids, Claim waits for its end, up to the lock timeout (see [database.DB.InTx]).
 func (t *Tx) Claim(ctx context.Context, ids ...uuid.UUID) (map[uuid.UUID]bool, error) {
+	fresh, claim := t.Claiming(ids...)
+	return fresh, t.Read(ctx, claim)
+}
+
+// Claiming returns the query of [Tx.Claim], to be read in one round trip with queries that
+// follow it, and the set that it fills.
+func (t *Tx) Claiming(ids ...uuid.UUID) (fresh map[uuid.UUID]bool, claim database.Selection) {
 	// Every claim locks ids in the same order, so that two of them never deadlock.
 	sorted := slices.Clone(ids)
 	slices.SortFunc(sorted, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
-	fresh := make(map[uuid.UUID]bool, len(ids))
-	for id, err := range database.Query(ctx, t, database.Column[uuid.UUID], t.store.inbox.claim, slices.Compact(sorted)) {
-		if err != nil {
-			return nil, fmt.Errorf("inbox claim: %w", err)
-		}
-		fresh[id] = true
-	}
-	return fresh, nil
+	fresh = make(map[uuid.UUID]bool, len(ids))
+	var id uuid.UUID
+	return fresh, database.Select("inbox claim", []any{(*[16]byte)(&id)}, func() { fresh[id] = true },
+		t.store.inbox.claim, slices.Compact(sorted))
 }
 
 // PruneInbox deletes at most limit ids of messages created before t and returns the number
 // of deleted ids. A message id is a UUIDv7, which contains its creation time, so the primary
 // key is the only index that this needs.
 func (s *Store) PruneInbox(ctx context.Context, t time.Time, limit int) (int64, error) {
-	return prune(ctx, s.pool, s.inbox.prune, firstIDAt(t), limit)
+	return prune(ctx, s.DB, s.inbox.prune, firstIDAt(t), limit)
 }
 
 // firstIDAt returns the smallest UUIDv7 of the millisecond of t (RFC 9562, section 5.7).

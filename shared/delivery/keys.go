@@ -3,7 +3,6 @@ package delivery
 import (
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -36,32 +35,24 @@ func newKeys(schema string) keys {
 // have to wait for the commit to see it. If that row were committed first, a crash would
 // leave it behind.
 func (t *Tx) ClaimKeys(ctx context.Context, claim ...idempotency.Key) (map[idempotency.ID]*idempotency.Stored, error) {
-	claimed, err := t.lockKeys(ctx, claim)
-	if err != nil {
-		return nil, fmt.Errorf("claim keys: %w", err)
-	}
+	claimed := make(map[idempotency.ID]*idempotency.Stored, len(claim))
 	// A separate statement takes its snapshot after the locks, so it sees what the previous
 	// holder of a lock has committed.
-	if err := t.readStored(ctx, claimed); err != nil {
-		return nil, fmt.Errorf("claim keys: %w", err)
+	if err := t.Read(ctx, t.lockKeys(claim, claimed), t.readStored(claim, claimed)); err != nil {
+		return nil, err
 	}
 	return claimed, nil
 }
 
-func (t *Tx) lockKeys(ctx context.Context, claim []idempotency.Key) (map[idempotency.ID]*idempotency.Stored, error) {
-	locks := make([]int64, len(claim))
-	for i, k := range claim {
+// lockKeys returns the query that locks keys, and adds the locked ones to claimed.
+func (t *Tx) lockKeys(keys []idempotency.Key, claimed map[idempotency.ID]*idempotency.Stored) database.Selection {
+	locks := make([]int64, len(keys))
+	for i, k := range keys {
 		locks[i] = t.store.keys.lockID(k.ID)
 	}
-	claimed := make(map[idempotency.ID]*idempotency.Stored, len(claim))
-	for n, err := range database.Query(ctx, t, database.Column[int], `SELECT n - 1
-		FROM unnest($1::bigint[]) WITH ORDINALITY AS l (id, n) WHERE pg_try_advisory_xact_lock(id)`, locks) {
-		if err != nil {
-			return nil, err
-		}
-		claimed[claim[n].ID] = nil
-	}
-	return claimed, nil
+	var n int
+	return database.Select("claim keys", []any{&n}, func() { claimed[keys[n].ID] = nil }, `SELECT n - 1
+		FROM unnest($1::bigint[]) WITH ORDINALITY AS l (id, n) WHERE pg_try_advisory_xact_lock(id)`, locks)
 }
 
 // lockID returns the id of a key's advisory lock. If two keys collide, one of two
@@ -71,30 +62,27 @@ func (k keys) lockID(id idempotency.ID) int64 {
 	return int64(binary.BigEndian.Uint64(sum[:8])) //nolint:gosec // any 64 bits will do
 }
 
-func (t *Tx) readStored(ctx context.Context, claimed map[idempotency.ID]*idempotency.Stored) error {
-	var users []int64
-	var operations, values []string
-	for id := range claimed {
-		users, operations, values = append(users, id.UserID), append(operations, id.Operation), append(values, id.Value)
+// readStored returns the query that reads what is stored under keys, and adds that of the
+// claimed ones to claimed.
+func (t *Tx) readStored(keys []idempotency.Key, claimed map[idempotency.ID]*idempotency.Stored) database.Selection {
+	users, operations, values := make([]int64, len(keys)), make([]string, len(keys)), make([]string, len(keys))
+	for i, k := range keys {
+		users[i], operations[i], values[i] = k.UserID, k.Operation, k.Value
 	}
-	for s, err := range database.Query(ctx, t, scanStored, t.store.keys.find, users, operations, values) {
-		if err != nil {
-			return err
-		}
-		claimed[s.ID] = &s
-	}
-	return nil
-}
-
-func scanStored(rows *sql.Rows, s *idempotency.Stored) error {
+	var s idempotency.Stored
 	var fingerprint []byte
-	err := rows.Scan(&s.UserID, &s.Operation, &s.Value, &fingerprint, &s.Response)
-	copy(s.Fingerprint[:], fingerprint)
-	return err
+	return database.Select("read keys", []any{&s.UserID, &s.Operation, &s.Value, &fingerprint, &s.Response}, func() {
+		if _, locked := claimed[s.ID]; !locked {
+			return
+		}
+		found := s
+		copy(found.Fingerprint[:], fingerprint)
+		claimed[s.ID] = &found
+	}, t.store.keys.find, users, operations, values)
 }
 
 // StoreResponses implements [idempotency.Tx].
-func (t *Tx) StoreResponses(ctx context.Context, stored ...idempotency.Stored) error {
+func (t *Tx) StoreResponses(_ context.Context, stored ...idempotency.Stored) error {
 	n := len(stored)
 	users, operations, values := make([]int64, n), make([]string, n), make([]string, n)
 	fingerprints, responses := make([][]byte, n), make([]string, n)
@@ -102,14 +90,12 @@ func (t *Tx) StoreResponses(ctx context.Context, stored ...idempotency.Stored) e
 		users[i], operations[i], values[i] = s.UserID, s.Operation, s.Value
 		fingerprints[i], responses[i] = s.Fingerprint[:], string(s.Response)
 	}
-	if _, err := t.ExecContext(ctx, t.store.keys.store, users, operations, values, fingerprints, responses); err != nil {
-		return fmt.Errorf("store responses: %w", err)
-	}
+	t.Queue("store responses", t.store.keys.store, users, operations, values, fingerprints, responses)
 	return nil
 }
 
 // PruneKeys deletes at most limit keys created before t and returns the number of deleted
 // keys.
 func (s *Store) PruneKeys(ctx context.Context, t time.Time, limit int) (int64, error) {
-	return prune(ctx, s.pool, s.keys.prune, t, limit)
+	return prune(ctx, s.DB, s.keys.prune, t, limit)
 }

@@ -30,7 +30,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	var depth, age float64
-	if err := c.store.pool.QueryRowContext(ctx, c.store.outbox.depthAndAge).Scan(&depth, &age); err != nil {
+	if err := c.store.DB.QueryRow(ctx, c.store.outbox.depthAndAge).Scan(&depth, &age); err != nil {
 		ch <- prometheus.NewInvalidMetric(c.depth, err)
 		return
 	}

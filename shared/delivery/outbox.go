@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -46,7 +45,7 @@ const maxMessage = 128 << 10
 // Emit writes events to the outbox; the relay publishes them after the commit. Events of
 // the same type share a message, up to [Config].EventsPerMessage. Each event gets a new
 // UUIDv7 as its id.
-func (t *Tx) Emit(ctx context.Context, evs ...events.Event) error {
+func (t *Tx) Emit(_ context.Context, evs ...events.Event) error {
 	if len(evs) == 0 {
 		return nil
 	}
@@ -63,9 +62,7 @@ func (t *Tx) Emit(ctx context.Context, evs ...events.Event) error {
 			group = group[n:]
 		}
 	}
-	if _, err := t.ExecContext(ctx, t.store.outbox.insert, ids, types, subjects, data, at); err != nil {
-		return fmt.Errorf("emit: %w", err)
-	}
+	t.Queue("emit", t.store.outbox.insert, ids, types, subjects, data, at)
 	t.emitted = true
 	return nil
 }
@@ -133,38 +130,43 @@ func (o outbox) envelope(id, eventType, subject string, at time.Time, data []byt
 // claimed locks up to limit rows that no other relay has locked and returns their messages,
 // ordered by id. publishedAt is when they are published. The id of a message is that of its
 // row.
-func (o outbox) claimed(ctx context.Context, tx database.Conn, limit int, publishedAt time.Time) ([]events.Message, error) {
-	var found []events.Message
-	for e, err := range database.Query(ctx, tx, scanEvent, o.claim, limit) {
-		if err != nil {
-			return nil, fmt.Errorf("outbox claim: %w", err)
-		}
-		m := events.Message{ID: e.ID, Source: o.source, Type: e.Type, Time: e.Time, ContentType: events.BatchContentType}
-		if events.IsBatch(e.Data) {
-			m.Body, err = events.Published(e.Data, publishedAt)
-		} else {
-			trace := e.TraceParent
-			e = o.envelope(e.ID, e.Type, e.Subject, e.Time, e.Data)
-			e.TraceParent, e.PublishedAt = trace, publishedAt
-			m.Body, m.ContentType, err = events.Encode(e)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("outbox claim: %s: %w", e.ID, err)
-		}
-		found = append(found, m)
-	}
-	return found, nil
-}
-
-func scanEvent(rows *sql.Rows, e *events.Envelope) error {
+func (o outbox) claimed(ctx context.Context, tx *database.Tx, limit int, publishedAt time.Time) ([]events.Message, error) {
+	var rows []events.Envelope // with the columns of a row
+	var row events.Envelope
 	var trace *string
-	err := rows.Scan(&e.ID, &e.Type, &e.Subject, (*[]byte)(&e.Data), &trace, &e.Time)
-	e.TraceParent, e.Time = database.Value(trace), e.Time.UTC()
-	return err
+	into := []any{&row.ID, &row.Type, &row.Subject, (*[]byte)(&row.Data), &trace, &row.Time}
+	claim := database.Select("outbox claim", into, func() {
+		row.TraceParent = database.Value(trace)
+		rows = append(rows, row)
+	}, o.claim, limit)
+	if err := tx.Read(ctx, claim); err != nil {
+		return nil, err
+	}
+	messages := make([]events.Message, len(rows))
+	for i, row := range rows {
+		var err error
+		if messages[i], err = o.message(row, publishedAt); err != nil {
+			return nil, fmt.Errorf("outbox claim: %s: %w", row.ID, err)
+		}
+	}
+	return messages, nil
 }
 
-// delete deletes the rows with the given ids, which must be UUIDs.
-func (o outbox) delete(ctx context.Context, tx database.Conn, ids []string) error {
+func (o outbox) message(row events.Envelope, publishedAt time.Time) (m events.Message, err error) {
+	m = events.Message{ID: row.ID, Source: o.source, Type: row.Type, Time: row.Time.UTC()}
+	if events.IsBatch(row.Data) {
+		m.ContentType = events.BatchContentType
+		m.Body, err = events.Published(row.Data, publishedAt)
+		return m, err
+	}
+	e := o.envelope(row.ID, row.Type, row.Subject, row.Time, row.Data)
+	e.TraceParent, e.PublishedAt = row.TraceParent, publishedAt
+	m.Body, m.ContentType, err = events.Encode(e)
+	return m, err
+}
+
+// delete queues the deletion of the rows with ids.
+func (o outbox) delete(tx *database.Tx, ids []string) error {
 	parsed := make([]uuid.UUID, len(ids))
 	for i, id := range ids {
 		var err error
@@ -172,8 +174,6 @@ func (o outbox) delete(ctx context.Context, tx database.Conn, ids []string) erro
 			return fmt.Errorf("outbox delete: %w", err)
 		}
 	}
-	if _, err := tx.ExecContext(ctx, o.remove, parsed); err != nil {
-		return fmt.Errorf("outbox delete: %w", err)
-	}
+	tx.Queue("outbox delete", o.remove, parsed)
 	return nil
 }

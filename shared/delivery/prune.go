@@ -41,14 +41,10 @@ func (s *Store) pruneAll(ctx context.Context, log *slog.Logger, table string,
 	}
 }
 
-func prune(ctx context.Context, db database.Conn, statement string, args ...any) (int64, error) {
-	res, err := db.ExecContext(ctx, statement, args...)
+func prune(ctx context.Context, db *database.DB, statement string, args ...any) (int64, error) {
+	tag, err := db.Exec(ctx, statement, args...)
 	if err != nil {
 		return 0, fmt.Errorf("prune: %w", err)
 	}
-	n, err := res.RowsAffected()
-	if err != nil {
-		return 0, fmt.Errorf("prune: %w", err)
-	}
-	return n, nil
+	return tag.RowsAffected(), nil
 }

@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"log/slog"
 	"time"
@@ -11,6 +10,7 @@ import (
 
 	"gozon/shared/contract/events"
 	"gozon/shared/delivery/batch"
+	"gozon/shared/delivery/database"
 )
 
 // Publisher publishes messages and waits for the broker's confirms until ctx is done. It
@@ -105,11 +105,8 @@ func (r *Relay) publishBatch(ctx context.Context) (n int, err error) {
 func (r *Relay) publishClaimed(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, relayTimeout)
 	defer cancel()
-	tx, err := r.store.pool.BeginTx(ctx, nil)
-	if err != nil {
-		return 0, fmt.Errorf("relay: %w", err)
-	}
-	defer func() { _ = tx.Rollback() }() // a no-op after the commit
+	tx := r.store.DB.Begin()
+	defer tx.Rollback(ctx) // a no-op after the commit
 
 	messages, err := r.claim(ctx, tx)
 	if err != nil || len(messages) == 0 {
@@ -126,10 +123,10 @@ func (r *Relay) publishClaimed(ctx context.Context) (int, error) {
 		}
 	}
 	if len(confirmed) > 0 {
-		if err := r.store.outbox.delete(ctx, tx, confirmed); err != nil {
+		if err := r.store.outbox.delete(tx, confirmed); err != nil {
 			return 0, err
 		}
-		if err := tx.Commit(); err != nil {
+		if err := tx.Commit(ctx); err != nil {
 			return 0, fmt.Errorf("relay: %w", err)
 		}
 	}
@@ -139,7 +136,7 @@ func (r *Relay) publishClaimed(ctx context.Context) (int, error) {
 	return len(messages), nil
 }
 
-func (r *Relay) claim(ctx context.Context, tx *sql.Tx) ([]events.Message, error) {
+func (r *Relay) claim(ctx context.Context, tx *database.Tx) ([]events.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	return r.store.outbox.claimed(ctx, tx, relayBatch, time.Now().UTC().Truncate(time.Microsecond))

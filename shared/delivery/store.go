@@ -2,10 +2,7 @@ package delivery
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
-
-	"gorm.io/gorm"
 
 	"gozon/shared/delivery/database"
 )
@@ -27,9 +24,8 @@ func (c Config) Validate() error {
 // it. It is safe for concurrent use.
 type Store struct {
 	// DB is for reads outside of a transaction.
-	DB *gorm.DB
+	DB *database.DB
 
-	pool    *sql.DB
 	inbox   inbox
 	outbox  outbox
 	keys    keys
@@ -40,9 +36,9 @@ type Store struct {
 
 // NewStore returns a store that uses the tables in schema. The events that it emits have
 // the CloudEvents source "gozon/<schema>".
-func NewStore(c Config, pool *sql.DB, db *gorm.DB, schema string) *Store {
+func NewStore(c Config, db *database.DB, schema string) *Store {
 	return &Store{
-		DB: db, pool: pool,
+		DB:    db,
 		inbox: newInbox(schema), outbox: newOutbox(schema), keys: newKeys(schema),
 		emitted: make(chan struct{}, 1), eventsPerMessage: c.EventsPerMessage,
 	}
@@ -50,31 +46,24 @@ func NewStore(c Config, pool *sql.DB, db *gorm.DB, schema string) *Store {
 
 // Tx is a transaction of a [Store]. It is not safe for concurrent use.
 type Tx struct {
-	database.Conn
+	*database.Tx
 	store   *Store
 	emitted bool
 }
 
 // InTx runs fn in a transaction and commits it, or rolls it back when fn fails or panics.
-// See [database.Begin] and [database.Commit] for its errors. If fn emitted events, InTx
-// wakes the relay after the commit.
+// See [database.DB.InTx] for its errors and for when its statements are sent. If fn emitted
+// events, InTx wakes the relay after the commit.
 func (s *Store) InTx(ctx context.Context, fn func(*Tx) error) error {
-	conn, err := database.Begin(ctx, s.pool)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Rollback() }() // a no-op after the commit
-	tx := &Tx{Conn: conn, store: s}
-	if err := fn(tx); err != nil {
-		return err
-	}
-	if err := database.Commit(conn); err != nil {
-		return err
-	}
-	if tx.emitted {
+	tx := &Tx{store: s}
+	err := s.DB.InTx(ctx, func(t *database.Tx) error {
+		tx.Tx = t
+		return fn(tx)
+	})
+	if err == nil && tx.emitted {
 		s.wakeRelay()
 	}
-	return nil
+	return err
 }
 
 // wakeRelay wakes the relay of this process. It never blocks.

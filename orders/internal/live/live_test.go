@@ -92,7 +92,7 @@ func start(t *testing.T, limit int) *fixture {
 	t.Helper()
 	pool, db := databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
 	f := &fixture{
-		pool: pool, store: &store{Store: postgres.NewStore(delivery.NewStore(delivery.Config{EventsPerMessage: 256}, pool, db, postgres.Schema))}, reg: prometheus.NewRegistry(), log: &strings.Builder{},
+		pool: pool, store: &store{Store: postgres.NewStore(delivery.NewStore(delivery.Config{EventsPerMessage: 256}, db, postgres.Schema))}, reg: prometheus.NewRegistry(), log: &strings.Builder{},
 		source: source{make(chan struct{}), make(chan []live.Changed), make(chan struct{})},
 	}
 	f.orders = order.NewService(f.store)

@@ -1,7 +1,6 @@
 package order
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -183,17 +182,6 @@ func received(d PaymentDecision) inbox.Event[PaymentDecision] {
 	return inbox.Event[PaymentDecision]{ID: id, Claim: id, Data: d}
 }
 
-// emptyInbox is an inbox in which every id is fresh.
-type emptyInbox struct{}
-
-func (emptyInbox) Claim(_ context.Context, ids ...uuid.UUID) (map[uuid.UUID]bool, error) {
-	fresh := map[uuid.UUID]bool{}
-	for _, id := range ids {
-		fresh[id] = true
-	}
-	return fresh, nil
-}
-
 func TestSameMessageTwiceInOneBatchCountsOnce(t *testing.T) {
 	t.Parallel()
 	o := Draft{UserID: 1, Item: "x", Price: 1}.Place(uuid.New(), at)
@@ -201,8 +189,7 @@ func TestSameMessageTwiceInOneBatchCountsOnce(t *testing.T) {
 	d.OrderID = o.ID
 	message := received(d)
 	set := []inbox.Event[PaymentDecision]{message, message}
-	fresh, err := inbox.Claim(t.Context(), emptyInbox{}, set)
-	require.NoError(t, err)
+	fresh := inbox.Fresh(set, map[uuid.UUID]bool{message.ID: true})
 	settled, changed, err := settle(set, fresh, map[uuid.UUID]*Order{o.ID: &o}, at)
 	require.NoError(t, err)
 	require.Equal(t, EffectApplied, settled[0].Effect)

@@ -26,6 +26,9 @@ type Store interface {
 // Tx is one transaction. Its methods work on sets; an empty set is a no-op. It is not safe
 // for concurrent use.
 type Tx interface {
+	// ClaimForUpdate claims message ids and returns those that were not claimed before. It
+	// also locks orders, as OrdersForUpdate does.
+	ClaimForUpdate(ctx context.Context, claims, ids []uuid.UUID) (fresh map[uuid.UUID]bool, orders map[uuid.UUID]*Order, err error)
 	// OrdersForUpdate locks orders in the order of their ids. Unknown ids are left out.
 	OrdersForUpdate(ctx context.Context, ids ...uuid.UUID) (map[uuid.UUID]*Order, error)
 	// Insert and Update also notify the followers of the orders' users.
@@ -34,7 +37,6 @@ type Tx interface {
 	// Emit publishes events after the commit.
 	Emit(ctx context.Context, evs ...events.Event) error
 	idempotency.Tx
-	inbox.Tx
 }
 
 // Service implements the use cases. It is safe for concurrent use.
@@ -144,20 +146,16 @@ type Settled struct {
 // its order. Such a message needs an operator, because money may have moved without an order.
 func (s *Service) Settle(ctx context.Context, decisions []inbox.Event[PaymentDecision]) (settled []Settled, err error) {
 	err = s.store.InTx(ctx, func(tx Tx) error {
-		fresh, err := inbox.Claim(ctx, tx, decisions)
-		if err != nil {
-			return err
-		}
 		ids := make([]uuid.UUID, len(decisions))
 		for i, d := range decisions {
 			ids[i] = d.Data.OrderID
 		}
-		orders, err := tx.OrdersForUpdate(ctx, ids...)
+		claimed, orders, err := tx.ClaimForUpdate(ctx, inbox.Claims(decisions), ids)
 		if err != nil {
 			return err
 		}
 		var changed []Order
-		if settled, changed, err = settle(decisions, fresh, orders, now()); err != nil {
+		if settled, changed, err = settle(decisions, inbox.Fresh(decisions, claimed), orders, now()); err != nil {
 			return err
 		}
 		return tx.Update(ctx, changed...)

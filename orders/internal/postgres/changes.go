@@ -32,7 +32,7 @@ func (r orderRow) revision() live.Revision {
 // Revisions implements live.Store.
 func (s *Store) Revisions(ctx context.Context, ids ...uuid.UUID) ([]live.Revision, error) {
 	var found []live.Revision
-	for r, err := range s.orders.Query(ctx, s.DB.Statement.ConnPool, "WHERE id = ANY($1::uuid[])", ids) {
+	for r, err := range s.orders.Query(ctx, s.DB, "WHERE id = ANY($1::uuid[])", ids) {
 		if err != nil {
 			return nil, fmt.Errorf("read orders: %w", err)
 		}
@@ -47,7 +47,7 @@ func (s *Store) Revisions(ctx context.Context, ids ...uuid.UUID) ([]live.Revisio
 // transaction ids may be higher.
 func (s *Store) ChangedSince(ctx context.Context, since live.Snapshot, limit int, users ...int64) iter.Seq2[live.Revision, error] {
 	return func(yield func(live.Revision, error) bool) {
-		for r, err := range s.orders.Query(ctx, s.DB.Statement.ConnPool, `
+		for r, err := range s.orders.Query(ctx, s.DB, `
 			WHERE user_id = ANY($1::bigint[]) AND (changed_in >= $2 OR changed_in = ANY($3::bigint[]))
 				AND changed_in < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
 			ORDER BY user_id LIMIT nullif($4::bigint, 0)`, pgx.QueryExecModeCacheDescribe, users, int64(since.Max), since.Open, limit) {
@@ -64,7 +64,7 @@ func (s *Store) ChangedSince(ctx context.Context, since live.Snapshot, limit int
 // Snapshot implements live.Store.
 func (s *Store) Snapshot(ctx context.Context) (live.Snapshot, error) {
 	var text string
-	if err := s.DB.WithContext(ctx).Raw("SELECT pg_current_snapshot()::text").Scan(&text).Error; err != nil {
+	if err := s.DB.Gorm.WithContext(ctx).Raw("SELECT pg_current_snapshot()::text").Scan(&text).Error; err != nil {
 		return live.Snapshot{}, fmt.Errorf("read snapshot: %w", err)
 	}
 	snapshot, err := parseSnapshot(text)

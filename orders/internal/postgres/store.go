@@ -82,7 +82,7 @@ func (r orderRow) order() order.Order {
 // Order implements order.Store.
 func (s *Store) Order(ctx context.Context, id uuid.UUID) (order.Order, error) {
 	var row orderRow
-	err := s.DB.WithContext(ctx).Where("id = ?", id).Take(&row).Error
+	err := s.DB.Gorm.WithContext(ctx).Where("id = ?", id).Take(&row).Error
 	if errors.Is(err, gorm.ErrRecordNotFound) {
 		return order.Order{}, order.ErrNotFound
 	}
@@ -95,7 +95,7 @@ func (s *Store) Order(ctx context.Context, id uuid.UUID) (order.Order, error) {
 // OrdersOf implements order.Store.
 func (s *Store) OrdersOf(ctx context.Context, user int64, before uuid.UUID, limit int) ([]order.Order, error) {
 	var rows []orderRow
-	err := s.DB.WithContext(ctx).Where("user_id = ? AND id < ?", user, before).Order("id DESC").Limit(limit).Find(&rows).Error
+	err := s.DB.Gorm.WithContext(ctx).Where("user_id = ? AND id < ?", user, before).Order("id DESC").Limit(limit).Find(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("read orders: %w", err)
 	}
@@ -117,31 +117,35 @@ type tx struct {
 	store *Store
 }
 
+func (t *tx) ClaimForUpdate(ctx context.Context, messages, ids []uuid.UUID) (fresh map[uuid.UUID]bool, locked map[uuid.UUID]*order.Order, err error) {
+	fresh, claim := t.Claiming(messages...)
+	locked, lock := t.lock(ids)
+	return fresh, locked, t.Read(ctx, claim, lock)
+}
+
 func (t *tx) OrdersForUpdate(ctx context.Context, ids ...uuid.UUID) (map[uuid.UUID]*order.Order, error) {
-	locked := make(map[uuid.UUID]*order.Order, len(ids))
+	locked, lock := t.lock(ids)
 	if len(ids) == 0 {
 		return locked, nil
 	}
-	for r, err := range t.store.orders.Query(ctx, t, "WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE", ids) {
-		if err != nil {
-			return nil, fmt.Errorf("lock orders: %w", err)
-		}
-		o := r.order()
-		locked[o.ID] = &o
-	}
-	return locked, nil
+	return locked, t.Read(ctx, lock)
 }
 
-func (t *tx) Insert(ctx context.Context, orders ...order.Order) error {
-	if err := database.Write(ctx, t, t.store.insert, newOrderRow, orders); err != nil {
-		return fmt.Errorf("insert orders: %w", err)
-	}
+// lock returns the query that locks orders, and the map that it fills.
+func (t *tx) lock(ids []uuid.UUID) (map[uuid.UUID]*order.Order, database.Selection) {
+	locked := make(map[uuid.UUID]*order.Order, len(ids))
+	return locked, t.store.orders.Select("lock orders", func(r orderRow) {
+		o := r.order()
+		locked[o.ID] = &o
+	}, "WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE", ids)
+}
+
+func (t *tx) Insert(_ context.Context, orders ...order.Order) error {
+	database.Write(t.Tx.Tx, "insert orders", t.store.insert, newOrderRow, orders)
 	return nil
 }
 
-func (t *tx) Update(ctx context.Context, orders ...order.Order) error {
-	if err := database.Write(ctx, t, t.store.update, newOrderRow, orders); err != nil {
-		return fmt.Errorf("update orders: %w", err)
-	}
+func (t *tx) Update(_ context.Context, orders ...order.Order) error {
+	database.Write(t.Tx.Tx, "update orders", t.store.update, newOrderRow, orders)
 	return nil
 }

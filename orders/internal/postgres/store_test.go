@@ -5,10 +5,9 @@ import (
 	"os"
 	"testing"
 
-	"gorm.io/gorm"
-
 	"gozon/orders/internal/postgres"
 	"gozon/orders/migrations"
+	"gozon/shared/delivery/database"
 	"gozon/shared/test/containertest"
 	"gozon/shared/test/databasetest"
 	"gozon/shared/test/deliverytest"
@@ -16,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
 
-func open(t testing.TB) (*sql.DB, *gorm.DB) {
+func open(t testing.TB) (*sql.DB, *database.DB) {
 	t.Helper()
 	return databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
 }

@@ -30,31 +30,20 @@ const (
 // [RuleError] is caused by a single command of the set.
 func (s *Service) Execute(ctx context.Context, commands []inbox.Event[Command]) (effects []Effect, err error) {
 	err = s.store.InTx(ctx, func(tx Tx) error {
-		fresh, err := inbox.Claim(ctx, tx, commands)
-		if err != nil {
-			return err
-		}
-		var users []int64
-		var orders []uuid.UUID
+		users, orders := make([]int64, len(commands)), make([]uuid.UUID, len(commands))
 		for i, c := range commands {
-			if fresh[i] {
-				users, orders = append(users, c.Data.UserID), append(orders, c.Data.OrderID)
-			}
+			users[i], orders[i] = c.Data.UserID, c.Data.OrderID
 		}
-		accounts, err := tx.AccountsForUpdate(ctx, users...)
-		if err != nil {
-			return err
-		}
-		// Read the payments while the accounts are locked, so that a transaction that created
-		// one of them has committed. A user without an account has no row to lock. Two
+		// The payments are read while the accounts are locked, so that a transaction that
+		// created one of them has committed. A user without an account has no row to lock. Two
 		// transactions may then create the payment of the same order: the primary key fails
 		// the later one, and its retry finds the payment.
-		payments, err := tx.Payments(ctx, orders...)
+		claimed, accounts, payments, err := tx.ClaimForUpdate(ctx, inbox.Claims(commands), users, orders)
 		if err != nil {
 			return err
 		}
 		e := execution{accounts: accounts, payments: payments, at: now()}
-		if effects, err = e.run(commands, fresh); err != nil {
+		if effects, err = e.run(commands, inbox.Fresh(commands, claimed)); err != nil {
 			return err
 		}
 		if err := tx.Save(ctx, e.changes()); err != nil {

@@ -10,7 +10,6 @@ import (
 	"gozon/shared/contract/events"
 	"gozon/shared/contract/money"
 	"gozon/shared/delivery/idempotency"
-	"gozon/shared/delivery/inbox"
 )
 
 // Store stores accounts, payments and entries. Its reads see committed data; all changes
@@ -28,18 +27,20 @@ type Store interface {
 // Tx is one transaction. Its methods work on sets; an empty set is a no-op. It is not safe
 // for concurrent use.
 type Tx interface {
-	// OpenAccounts opens an empty account for each user who has none and returns these users.
-	OpenAccounts(ctx context.Context, at time.Time, users ...int64) (opened map[int64]bool, err error)
-	// AccountsForUpdate locks accounts in the order of their users, so that two transactions
-	// never deadlock. Users without an account are left out.
-	AccountsForUpdate(ctx context.Context, users ...int64) (map[int64]*Account, error)
-	// Payments returns the payments of orders. Orders without a payment are left out.
-	Payments(ctx context.Context, orderIDs ...uuid.UUID) (map[uuid.UUID]Payment, error)
+	// OpenForUpdate opens an empty account for each user who has none and returns these users.
+	// Then it locks the accounts of all users, in their order, so that two transactions never
+	// deadlock.
+	OpenForUpdate(ctx context.Context, at time.Time, users ...int64) (opened map[int64]bool, accounts map[int64]*Account, err error)
+	// ClaimForUpdate claims message ids and returns those that were not claimed before. Then
+	// it locks the accounts of users, in their order, and leaves out users without an account.
+	// While they are locked, it reads the payments of orders, and leaves out orders without a
+	// payment.
+	ClaimForUpdate(ctx context.Context, claims []uuid.UUID, users []int64, orders []uuid.UUID) (
+		fresh map[uuid.UUID]bool, accounts map[int64]*Account, payments map[uuid.UUID]Payment, err error)
 	Save(ctx context.Context, c Changes) error
 	// Emit publishes events after the commit.
 	Emit(ctx context.Context, evs ...events.Event) error
 	idempotency.Tx
-	inbox.Tx
 }
 
 // Changes are the rows that a use case writes.
@@ -84,11 +85,7 @@ func (s *Service) Deposit(ctx context.Context, requests []idempotency.Request[De
 		for i, d := range claimed.Fresh {
 			users[i] = d.UserID
 		}
-		opened, err := tx.OpenAccounts(ctx, at, users...)
-		if err != nil {
-			return err
-		}
-		accounts, err := tx.AccountsForUpdate(ctx, users...)
+		opened, accounts, err := tx.OpenForUpdate(ctx, at, users...)
 		if err != nil {
 			return err
 		}

@@ -26,8 +26,9 @@ import (
 //   - an order that is cancelled first is never charged
 func TestMoneyIsExactForEveryInterleaving(t *testing.T) {
 	t.Parallel()
-	pool, db := databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
-	service := payment.NewService(postgres.NewStore(delivery.NewStore(delivery.Config{EventsPerMessage: 256}, pool, db, postgres.Schema)))
+	_, opened := databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
+	db := opened.Gorm
+	service := payment.NewService(postgres.NewStore(delivery.NewStore(delivery.Config{EventsPerMessage: 256}, opened, postgres.Schema)))
 	rapid.Check(t, func(t *rapid.T) {
 		ctx := context.Background()
 		users := []int64{rapid.Int64Range(1, 1<<52).Draw(t, "user"), rapid.Int64Range(1, 1<<52).Draw(t, "user"), rapid.Int64Range(1, 1<<52).Draw(t, "user")}

@@ -43,7 +43,7 @@ func NewStore(s *delivery.Store) *Store {
 // Account implements payment.Store.
 func (s *Store) Account(ctx context.Context, user int64) (payment.Account, error) {
 	var row accountRow
-	err := s.DB.WithContext(ctx).Where("user_id = ?", user).Take(&row).Error
+	err := s.DB.Gorm.WithContext(ctx).Where("user_id = ?", user).Take(&row).Error
 	if errors.Is(err, gorm.ErrRecordNotFound) {
 		return payment.Account{}, payment.ErrAccountNotFound
 	}
@@ -56,7 +56,7 @@ func (s *Store) Account(ctx context.Context, user int64) (payment.Account, error
 // EntriesOf implements payment.Store.
 func (s *Store) EntriesOf(ctx context.Context, user, before int64, limit int) ([]payment.Entry, error) {
 	var rows []entryRow
-	err := s.DB.WithContext(ctx).Where("user_id = ? AND seq < ?", user, before).Order("seq DESC").Limit(limit).Find(&rows).Error
+	err := s.DB.Gorm.WithContext(ctx).Where("user_id = ? AND seq < ?", user, before).Order("seq DESC").Limit(limit).Find(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("read entries: %w", err)
 	}

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -27,67 +26,48 @@ func sorted(users []int64) []int64 {
 	return slices.Compact(users)
 }
 
-func (t *tx) OpenAccounts(ctx context.Context, at time.Time, users ...int64) (map[int64]bool, error) {
-	opened := map[int64]bool{}
+func (t *tx) OpenForUpdate(ctx context.Context, at time.Time, users ...int64) (opened map[int64]bool, accounts map[int64]*payment.Account, err error) {
+	opened = map[int64]bool{}
+	users = sorted(users)
+	accounts, lock := t.lock(users)
 	if len(users) == 0 {
-		return opened, nil
+		return opened, accounts, nil
 	}
-	var accounts []accountRow
-	for _, u := range sorted(users) {
-		accounts = append(accounts, accountRow{UserID: u, CreatedAt: at})
+	rows := make([]accountRow, len(users))
+	for i, u := range users {
+		rows[i] = accountRow{UserID: u, CreatedAt: at}
 	}
-	open := t.store.openAccounts
-	for user, err := range database.Query(ctx, t, database.Column[int64], open.SQL, open.Args(accounts)...) {
-		if err != nil {
-			return nil, fmt.Errorf("open accounts: %w", err)
-		}
-		opened[user] = true
-	}
-	return opened, nil
+	var user int64
+	open := database.Select("open accounts", []any{&user}, func() { opened[user] = true }, t.store.openAccounts.SQL, t.store.openAccounts.Args(rows)...)
+	return opened, accounts, t.Read(ctx, open, lock)
 }
 
-func (t *tx) AccountsForUpdate(ctx context.Context, users ...int64) (map[int64]*payment.Account, error) {
+func (t *tx) ClaimForUpdate(ctx context.Context, messages []uuid.UUID, users []int64, orders []uuid.UUID) (
+	fresh map[uuid.UUID]bool, accounts map[int64]*payment.Account, payments map[uuid.UUID]payment.Payment, err error,
+) {
+	fresh, claim := t.Claiming(messages...)
+	accounts, lock := t.lock(sorted(users))
+	payments = make(map[uuid.UUID]payment.Payment, len(orders))
+	read := t.store.payments.Select("read payments", func(r paymentRow) { payments[r.OrderID] = r.payment() },
+		"WHERE order_id = ANY($1::uuid[])", orders)
+	return fresh, accounts, payments, t.Read(ctx, claim, lock, read)
+}
+
+// lock returns the query that locks the accounts of users, which are sorted, and the map that
+// it fills.
+func (t *tx) lock(users []int64) (map[int64]*payment.Account, database.Selection) {
 	locked := make(map[int64]*payment.Account, len(users))
-	if len(users) == 0 {
-		return locked, nil
-	}
-	for r, err := range t.store.accounts.Query(ctx, t, "WHERE user_id = ANY($1::bigint[]) ORDER BY user_id FOR UPDATE", sorted(users)) {
-		if err != nil {
-			return nil, fmt.Errorf("lock accounts: %w", err)
-		}
+	return locked, t.store.accounts.Select("lock accounts", func(r accountRow) {
 		a := r.account()
 		locked[a.UserID] = &a
-	}
-	return locked, nil
+	}, "WHERE user_id = ANY($1::bigint[]) ORDER BY user_id FOR UPDATE", users)
 }
 
-func (t *tx) Payments(ctx context.Context, orderIDs ...uuid.UUID) (map[uuid.UUID]payment.Payment, error) {
-	found := make(map[uuid.UUID]payment.Payment, len(orderIDs))
-	if len(orderIDs) == 0 {
-		return found, nil
-	}
-	for r, err := range t.store.payments.Query(ctx, t, "WHERE order_id = ANY($1::uuid[])", orderIDs) {
-		if err != nil {
-			return nil, fmt.Errorf("read payments: %w", err)
-		}
-		found[r.OrderID] = r.payment()
-	}
-	return found, nil
-}
-
-func (t *tx) Save(ctx context.Context, c payment.Changes) error {
+func (t *tx) Save(_ context.Context, c payment.Changes) error {
 	s := t.store
-	if err := database.Write(ctx, t, s.updateAccounts, newAccountRow, c.Accounts); err != nil {
-		return fmt.Errorf("update accounts: %w", err)
-	}
-	if err := database.Write(ctx, t, s.insertPayments, newPaymentRow, c.Payments); err != nil {
-		return fmt.Errorf("insert payments: %w", err)
-	}
-	if err := database.Write(ctx, t, s.updatePayments, newPaymentRow, c.Refunded); err != nil {
-		return fmt.Errorf("update payments: %w", err)
-	}
-	if err := database.Write(ctx, t, s.insertEntries, newEntryRow, c.Entries); err != nil {
-		return fmt.Errorf("insert entries: %w", err)
-	}
+	database.Write(t.Tx.Tx, "update accounts", s.updateAccounts, newAccountRow, c.Accounts)
+	database.Write(t.Tx.Tx, "insert payments", s.insertPayments, newPaymentRow, c.Payments)
+	database.Write(t.Tx.Tx, "update payments", s.updatePayments, newPaymentRow, c.Refunded)
+	database.Write(t.Tx.Tx, "insert entries", s.insertEntries, newEntryRow, c.Entries)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -46,14 +47,16 @@ func (l *ledger) handler() broker.Handler {
 }
 
 // apply is a transaction: all or nothing.
-func (l *ledger) apply(ctx context.Context, set []inbox.Event[string]) ([]bool, error) {
+func (l *ledger) apply(_ context.Context, set []inbox.Event[string]) ([]bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	tx := claims{l.claimed, map[uuid.UUID]bool{}}
-	fresh, err := inbox.Claim(ctx, tx, set)
-	if err != nil {
-		return nil, err
+	claims := map[uuid.UUID]bool{}
+	for _, id := range inbox.Claims(set) {
+		if !l.claimed[id] {
+			claims[id] = true
+		}
 	}
+	fresh := inbox.Fresh(set, claims)
 	var applied []string
 	for i, e := range set {
 		if !fresh[i] {
@@ -65,9 +68,7 @@ func (l *ledger) apply(ctx context.Context, set []inbox.Event[string]) ([]bool, 
 		applied = append(applied, e.Data)
 	}
 	l.applied = append(l.applied, applied...)
-	for id := range tx.added {
-		l.claimed[id] = true
-	}
+	maps.Copy(l.claimed, claims)
 	l.commits++
 	return fresh, nil
 }
@@ -82,18 +83,6 @@ func (l *ledger) unlock(order string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.errs, order)
-}
-
-type claims struct{ committed, added map[uuid.UUID]bool }
-
-func (c claims) Claim(_ context.Context, ids ...uuid.UUID) (map[uuid.UUID]bool, error) {
-	fresh := map[uuid.UUID]bool{}
-	for _, id := range ids {
-		if !c.committed[id] {
-			fresh[id], c.added[id] = true, true
-		}
-	}
-	return fresh, nil
 }
 
 func created(orders ...string) []events.Event {

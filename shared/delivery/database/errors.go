@@ -14,19 +14,23 @@ import (
 	"gozon/shared/delivery/batch"
 )
 
-// ErrCommit is wrapped by an error of [Commit] with an unknown outcome: the transaction
+// ErrCommit is wrapped by an error of [Tx.Commit] with an unknown outcome: the transaction
 // may or may not have committed.
 var ErrCommit = errors.New("commit failed, outcome unknown")
 
-// rolledBack reports whether an error of a commit proves that the transaction was rolled
-// back: the server answered with severity ERROR, which aborts the transaction. FATAL
-// proves nothing, because it may also follow a successful commit.
-func rolledBack(err error) bool {
+// rolledBack reports whether an error of a pipeline that ends with COMMIT proves that the
+// transaction was rolled back. reached means that the statements before COMMIT have succeeded.
+//
+// The server reports results in order and executes nothing after an error, so an error
+// instead of an earlier result is a proof. For COMMIT itself, only severity ERROR is: FATAL
+// may also follow a successful commit. Class 08 may come from a connection pooler that lost
+// its server.
+func rolledBack(err error, reached bool) bool {
 	if errors.Is(err, pgx.ErrTxCommitRollback) {
 		return true
 	}
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pg.SeverityUnlocalized == "ERROR"
+	return ok && pg.Code[:2] != "08" && (!reached || pg.SeverityUnlocalized == "ERROR")
 }
 
 // Faults classifies the errors of a transaction for a batch.

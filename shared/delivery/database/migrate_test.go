@@ -153,8 +153,8 @@ func TestSecondHostIsUsedWhenTheFirstIsDown(t *testing.T) {
 	t.Parallel()
 	url := strings.Replace(databasetest.New(t).URL(schema), "@", "@127.0.0.1:1,", 1)
 	require.NoError(t, database.Config{URL: url, MaxConns: 4}.Validate())
-	pool, _, err := database.Open(database.Config{URL: url, MaxConns: 4})
+	db, err := database.Open(database.Config{URL: url, MaxConns: 4})
 	require.NoError(t, err)
-	defer pool.Close()
-	require.NoError(t, database.Ready(t.Context(), pool))
+	defer db.Close()
+	require.NoError(t, db.Ready(t.Context()))
 }

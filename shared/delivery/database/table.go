@@ -2,7 +2,6 @@ package database
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"iter"
 	"reflect"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm/schema"
 )
 
@@ -22,11 +22,12 @@ import (
 // It follows GORM's tags: rows are matched by the primary key, `->` marks a column as
 // read-only, and `<-:create` marks a column that updates do not change.
 type Table[R schema.Tabler] struct {
-	name     string
-	columns  []column
-	inserted []column // columns that Insert writes
-	updated  []column // the primary key, then the columns that Update writes
-	keys     int      // columns in the primary key
+	name       string
+	columns    []column
+	selectFrom string   // selects the columns
+	inserted   []column // columns that Insert writes
+	updated    []column // the primary key, then the columns that Update writes
+	keys       int      // columns in the primary key
 }
 
 type column struct {
@@ -77,6 +78,7 @@ func NewTable[R schema.Tabler]() *Table[R] {
 		}
 	}
 	t.updated = append(t.updated, assigned...)
+	t.selectFrom = "SELECT " + names(t.columns, "") + " FROM " + t.name + " "
 	return t
 }
 
@@ -127,60 +129,76 @@ func (s Statement[R]) Args(rows []R) []any {
 	return args
 }
 
-// Write executes s with the rows of items. It does nothing for an empty set.
-func Write[T, R any](ctx context.Context, conn Conn, s Statement[R], row func(T) R, items []T) error {
+// Write queues s with the rows of items. It does nothing for an empty set.
+func Write[T, R any](tx *Tx, what string, s Statement[R], row func(T) R, items []T) {
 	if len(items) == 0 {
-		return nil
+		return
 	}
 	rows := make([]R, len(items))
 	for i, item := range items {
 		rows[i] = row(item)
 	}
-	_, err := conn.ExecContext(ctx, s.SQL, s.Args(rows)...)
-	return err
+	tx.Queue(what, s.SQL, s.Args(rows)...)
 }
 
 // Query reads the rows that where selects: a WHERE clause and any clauses after it. It stops
 // at the first error.
-func (t *Table[R]) Query(ctx context.Context, conn Conn, where string, args ...any) iter.Seq2[R, error] {
-	scan := func(rows *sql.Rows, row *R) error {
-		fields, into := reflect.ValueOf(row).Elem(), make([]any, len(t.columns))
-		for i, c := range t.columns {
-			into[i] = fields.FieldByIndex(c.index).Addr().Interface()
-		}
-		return rows.Scan(into...)
-	}
-	return Query(ctx, conn, scan, "SELECT "+names(t.columns, "")+" FROM "+t.name+" "+where, args...)
-}
-
-// Query reads the rows of a query one by one. It stops at the first error.
-func Query[T any](ctx context.Context, conn Conn, scan func(*sql.Rows, *T) error, query string, args ...any) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		var zero T
-		rows, err := conn.QueryContext(ctx, query, args...)
-		if err != nil {
-			yield(zero, err)
-			return
-		}
+func (t *Table[R]) Query(ctx context.Context, db *DB, where string, args ...any) iter.Seq2[R, error] {
+	return func(yield func(R, error) bool) {
+		var row R
+		into := t.fields(&row)
+		rows, _ := db.Pool.Query(ctx, t.selectFrom+where, args...) // Err returns the error
 		defer rows.Close()
 		for rows.Next() {
-			var row T
-			if err := scan(rows, &row); err != nil {
-				yield(zero, err)
-				return
+			if err := rows.Scan(into...); err != nil {
+				break // Err returns it
 			}
 			if !yield(row, nil) {
 				return
 			}
 		}
 		if err := rows.Err(); err != nil {
-			yield(zero, err)
+			yield(row, err)
 		}
 	}
 }
 
-// Column scans a row of one column.
-func Column[T any](rows *sql.Rows, value *T) error { return rows.Scan(value) }
+// Select returns the query of the rows that where selects, as in [Table.Query].
+func (t *Table[R]) Select(what string, each func(R), where string, args ...any) Selection {
+	var row R
+	return Select(what, t.fields(&row), func() { each(row) }, t.selectFrom+where, args...)
+}
+
+// fields returns pointers to the fields of row, in the order of the columns.
+func (t *Table[R]) fields(row *R) []any {
+	fields, into := reflect.ValueOf(row).Elem(), make([]any, len(t.columns))
+	for i, c := range t.columns {
+		into[i] = fields.FieldByIndex(c.index).Addr().Interface()
+		if id, ok := into[i].(*uuid.UUID); ok {
+			into[i] = (*[16]byte)(id) // which pgx reads as it is; a UUID is parsed from its text
+		}
+	}
+	return into
+}
+
+// Selection is a query of a transaction. See [Tx.Read].
+type Selection struct {
+	sql  string
+	args []any
+	read func(pgx.BatchResults) error
+}
+
+// Select returns a query. Each row is scanned into the pointers, then each is called. An error
+// is prefixed with what.
+func Select(what string, into []any, each func(), sql string, args ...any) Selection {
+	return Selection{sql, args, func(results pgx.BatchResults) error {
+		rows, _ := results.Query() // ForEachRow returns the error
+		if _, err := pgx.ForEachRow(rows, into, func() error { each(); return nil }); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		return nil
+	}}
+}
 
 func names(columns []column, prefix string) string {
 	all := make([]string, len(columns))

@@ -52,10 +52,10 @@ func TestTableStatements(t *testing.T) {
 		parts.Update(database.Set{Column: "version", Expression: "t.version + 1"}).SQL)
 }
 
-func readParts(t *testing.T, conn database.Conn, where string, args ...any) []part {
+func readParts(t *testing.T, db *database.DB, where string, args ...any) []part {
 	t.Helper()
 	var rows []part
-	for row, err := range database.NewTable[part]().Query(t.Context(), conn, where, args...) {
+	for row, err := range database.NewTable[part]().Query(t.Context(), db, where, args...) {
 		require.NoError(t, err)
 		row.CreatedAt = row.CreatedAt.UTC()
 		if row.SoldAt != nil {
@@ -68,10 +68,10 @@ func readParts(t *testing.T, conn database.Conn, where string, args ...any) []pa
 
 func TestTableWritesAndReadsRows(t *testing.T) {
 	t.Parallel()
-	pool, _ := databasetest.New(t).Open(t, schema, files(map[string]string{"00001_parts.sql": createParts}))
+	_, db := databasetest.New(t).Open(t, schema, files(map[string]string{"00001_parts.sql": createParts}))
 	exec := func(statement database.Statement[part], rows []part) {
 		t.Helper()
-		_, err := pool.ExecContext(t.Context(), statement.SQL, statement.Args(rows)...)
+		_, err := db.Exec(t.Context(), statement.SQL, statement.Args(rows)...)
 		require.NoError(t, err)
 	}
 	parts, now := database.NewTable[part](), time.Now().UTC().Truncate(time.Microsecond)
@@ -84,16 +84,16 @@ func TestTableWritesAndReadsRows(t *testing.T) {
 		}
 		want = append(want, p)
 	}
-	require.Empty(t, readParts(t, pool, "ORDER BY id"))
+	require.Empty(t, readParts(t, db, "ORDER BY id"))
 	exec(parts.Insert(), nil)
-	require.Empty(t, readParts(t, pool, "ORDER BY id"))
+	require.Empty(t, readParts(t, db, "ORDER BY id"))
 
 	exec(parts.Insert(), want)
 	for i := range want {
 		want[i].Version = 1 // the default of the column
 	}
-	require.Equal(t, want, readParts(t, pool, "ORDER BY id"))
-	require.Equal(t, want[7:8], readParts(t, pool, "WHERE id = $1 AND kind = $2 FOR UPDATE", want[7].ID, "a"))
+	require.Equal(t, want, readParts(t, db, "ORDER BY id"))
+	require.Equal(t, want[7:8], readParts(t, db, "WHERE id = $1 AND kind = $2 FOR UPDATE", want[7].ID, "a"))
 
 	other := want[0] // differs from the first row in one column of the primary key
 	other.Kind = "b"
@@ -108,22 +108,22 @@ func TestTableWritesAndReadsRows(t *testing.T) {
 		changed[i].Version, changed[i].CreatedAt = 2, now.Add(time.Duration(i)*time.Microsecond)
 	}
 	other.Version = 9
-	require.Equal(t, append(want, other), readParts(t, pool, "ORDER BY kind, id"))
+	require.Equal(t, append(want, other), readParts(t, db, "ORDER BY kind, id"))
 }
 
 func TestTableQueryStopsAtTheFirstError(t *testing.T) {
 	t.Parallel()
-	pool, _ := databasetest.New(t).Open(t, schema, files(map[string]string{"00001_parts.sql": createParts}))
+	_, db := databasetest.New(t).Open(t, schema, files(map[string]string{"00001_parts.sql": createParts}))
 	parts := database.NewTable[part]()
 	rows := []part{{ID: uuid.New(), Name: "a"}, {ID: uuid.New(), Name: "b"}}
-	_, err := pool.ExecContext(t.Context(), parts.Insert().SQL, parts.Insert().Args(rows)...)
+	_, err := db.Exec(t.Context(), parts.Insert().SQL, parts.Insert().Args(rows)...)
 	require.NoError(t, err)
 	for where, want := range map[string][]string{
 		"ORDER BY nothing": {"error"}, // before the first row
 		"WHERE 1 / (CASE name WHEN 'b' THEN 0 ELSE 1 END) = 1": {"a", "error"},
 	} {
 		var got []string
-		for row, err := range parts.Query(t.Context(), pool, where) {
+		for row, err := range parts.Query(t.Context(), db, where) {
 			if err != nil {
 				got = append(got, "error")
 			} else {

@@ -15,11 +15,7 @@
 //	                                  the order or payment that they have already changed
 package inbox
 
-import (
-	"context"
-
-	"github.com/google/uuid"
-)
+import "github.com/google/uuid"
 
 // Event is an event that was received.
 type Event[T any] struct {
@@ -28,31 +24,25 @@ type Event[T any] struct {
 	Data  T
 }
 
-// Tx is a transaction on an inbox.
-type Tx interface {
-	// Claim claims ids and returns those that were not claimed before.
-	Claim(ctx context.Context, ids ...uuid.UUID) (fresh map[uuid.UUID]bool, err error)
-}
-
-// Claim claims a set of events in tx. It returns, for each event, whether it must be
-// applied: it must not if it was applied before, or if it repeats an earlier event of the
-// set.
-func Claim[T any](ctx context.Context, tx Tx, set []Event[T]) (fresh []bool, err error) {
+// Claims returns the ids to claim for a set of events.
+func Claims[T any](set []Event[T]) []uuid.UUID {
 	ids := make([]uuid.UUID, 0, len(set))
 	for i, e := range set {
 		if i == 0 || e.Claim != set[i-1].Claim {
 			ids = append(ids, e.Claim)
 		}
 	}
-	claimed, err := tx.Claim(ctx, ids...)
-	if err != nil {
-		return nil, err
-	}
-	fresh = make([]bool, len(set))
-	seen := make(map[uuid.UUID]bool, len(set))
+	return ids
+}
+
+// Fresh returns, for each event of a set, whether it must be applied: it must not if it was
+// applied before, or if it repeats an earlier event of the set. claimed contains the ids of
+// [Claims] that were not claimed before.
+func Fresh[T any](set []Event[T], claimed map[uuid.UUID]bool) []bool {
+	fresh, seen := make([]bool, len(set)), make(map[uuid.UUID]bool, len(set))
 	for i, e := range set {
 		fresh[i] = claimed[e.Claim] && !seen[e.ID]
 		seen[e.ID] = true
 	}
-	return fresh, nil
+	return fresh
 }

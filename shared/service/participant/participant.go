@@ -84,25 +84,25 @@ func Program(name string, migrations fs.FS, cfg Configuration, wire func(*Partic
 }
 
 func serve(ctx context.Context, name string, c *Config, log *slog.Logger, wire func(*Participant)) error {
-	pool, db, err := database.Open(c.Database)
+	db, err := database.Open(c.Database)
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
+	defer db.Close()
 	api, metrics, err := c.Service.Listen(ctx)
 	if err != nil {
 		return err
 	}
 	reg, health := service.NewRegistry(), &service.Health{}
-	database.RegisterMetrics(reg, pool, name)
-	store := delivery.NewStore(c.Delivery, pool, db, name)
+	db.RegisterMetrics(reg, name)
+	store := delivery.NewStore(c.Delivery, db, name)
 	publisher := broker.NewPublisher(c.Broker.AMQPURL, name+" publisher", log)
 	relay := store.NewRelay(publisher, log, reg)
 	p := &Participant{
 		Name: name, Store: store, HTTP: service.NewEngine(log, reg, health), Health: health, Metrics: reg, Log: log,
 		broker: c.Broker,
 	}
-	health.Add("database", service.Required, func(ctx context.Context) error { return database.Ready(ctx, pool) })
+	health.Add("database", service.Required, db.Ready)
 	health.Add("broker publisher", service.Degrading, publisher.Ready)
 	p.Add("pruner", func(ctx context.Context) error { return store.RunPruner(ctx, log) })
 	p.Add("publisher", publisher.Run)

@@ -20,7 +20,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/wait"
-	"gorm.io/gorm"
 
 	"gozon/shared/delivery/database"
 	"gozon/shared/test/containertest"
@@ -88,15 +87,18 @@ func url(c *containertest.Container, role, database string) string {
 // URL returns the connection URL for a role: orders, payments, or gozon, the administrator.
 func (d *Database) URL(role string) string { return url(d.server, role, d.name) }
 
-// Open migrates the schema of role and returns a pool that connects as role.
-func (d *Database) Open(t testing.TB, role string, migrations fs.FS) (*sql.DB, *gorm.DB) {
+// Open migrates the schema of role and returns a pool that connects as role, and a handle on
+// it for the statements of tests.
+func (d *Database) Open(t testing.TB, role string, migrations fs.FS) (*sql.DB, *database.DB) {
 	t.Helper()
 	cfg := database.Config{URL: d.URL(role), MaxConns: 10}
-	pool, db, err := database.Open(cfg)
+	db, err := database.Open(cfg)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, pool.Close()) })
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	require.NoError(t, database.Migrate(ctx, cfg, role, migrations, slog.New(slog.DiscardHandler)))
-	return pool, db
+	statements, err := db.Gorm.DB()
+	require.NoError(t, err)
+	return statements, db
 }

@@ -14,15 +14,15 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
-	"gorm.io/gorm"
 
 	"gozon/shared/delivery"
+	"gozon/shared/delivery/database"
 	"gozon/shared/test/servicetest"
 )
 
 // Run runs the tests on the tables in schema. open returns a separate, migrated database
 // for each test.
-func Run(t *testing.T, schema string, open func(testing.TB) (*sql.DB, *gorm.DB)) {
+func Run(t *testing.T, schema string, open func(testing.TB) (*sql.DB, *database.DB)) {
 	t.Helper()
 	for table, tests := range map[string]map[string]func(*testing.T, *fixture){
 		"inbox": inboxTests, "outbox": outboxTests, "messages": messageTests, "keys": keysTests,
@@ -46,13 +46,13 @@ func Run(t *testing.T, schema string, open func(testing.TB) (*sql.DB, *gorm.DB))
 type fixture struct {
 	store  *delivery.Store
 	pool   *sql.DB
-	db     *gorm.DB
+	db     *database.DB
 	schema string
 }
 
 // newStore returns a store that puts at most the given number of events into a message.
 func (f *fixture) newStore(eventsPerMessage int) *delivery.Store {
-	return delivery.NewStore(delivery.Config{EventsPerMessage: eventsPerMessage}, f.pool, f.db, f.schema)
+	return delivery.NewStore(delivery.Config{EventsPerMessage: eventsPerMessage}, f.db, f.schema)
 }
 
 var errRollback = errors.New("roll back")

@@ -53,9 +53,7 @@ func (f *fixture) tryClaim(ctx context.Context, ids ...uuid.UUID) (fresh map[uui
 	err = f.store.InTx(ctx, func(tx *delivery.Tx) error {
 		// The lock timeout of a transaction is shorter than deadlock_timeout, so PostgreSQL
 		// would not detect a deadlock, and claims that only wait could fail on a slow machine.
-		if _, err := tx.ExecContext(ctx, "SET LOCAL lock_timeout = '10s'"); err != nil {
-			return err
-		}
+		tx.Queue("wait longer", "SET LOCAL lock_timeout = '10s'")
 		fresh, err = tx.Claim(ctx, ids...)
 		return err
 	})

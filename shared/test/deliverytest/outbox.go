@@ -227,6 +227,7 @@ func lateCommit(t *testing.T, f *fixture) {
 	late, early, p := event(), event(), &recorder{}
 	require.NoError(t, f.store.InTx(t.Context(), func(tx *delivery.Tx) error {
 		require.NoError(t, tx.Emit(t.Context(), late))
+		require.NoError(t, tx.Read(t.Context())) // sends it before the early event
 		emit(t, f.store, early)
 		f.startRelay(t, p)
 		servicetest.Eventually(t, func() bool { return len(p.subjects()) == 1 })

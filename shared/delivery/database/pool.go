@@ -1,0 +1,99 @@
+package database
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+)
+
+// DB is a service's pool of connections. It is safe for concurrent use.
+type DB struct {
+	*pgxpool.Pool
+	Gorm *gorm.DB // reads models outside of a transaction, on connections of the pool
+}
+
+// closeTimeout bounds [DB.Close].
+const closeTimeout = 2 * time.Second
+
+// Open returns a pool. It does not connect: if the database is down, the first statement
+// fails.
+func Open(c Config) (*DB, error) {
+	conn, err := c.connConfig()
+	if err != nil {
+		return nil, err
+	}
+	// Bound statements and locks on the server, so that they end even if this process
+	// disappears without closing its connections.
+	for name, value := range map[string]string{
+		"statement_timeout": "15s", "lock_timeout": "10s", "idle_in_transaction_session_timeout": "30s",
+	} {
+		if conn.RuntimeParams[name] == "" {
+			conn.RuntimeParams[name] = value
+		}
+	}
+	cfg, err := pgxpool.ParseConfig(c.URL)
+	if err != nil {
+		return nil, errors.New("database: DATABASE_URL is not a PostgreSQL connection URL")
+	}
+	cfg.ConnConfig, cfg.MaxConns = conn, int32(c.MaxConns) //nolint:gosec // a number of connections
+	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
+	if err != nil {
+		return nil, fmt.Errorf("database: %w", err)
+	}
+	models, err := gorm.Open(postgres.New(postgres.Config{Conn: stdlib.OpenDBFromPool(pool)}), &gorm.Config{
+		SkipDefaultTransaction: true, // writes begin their transactions explicitly
+		DisableAutomaticPing:   true,
+		QueryFields:            true,           // no SELECT *: its cached plans fail after a column is added
+		Logger:                 logger.Discard, // errors are returned and logged once, by the caller that handles them
+		NowFunc:                func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) },
+	})
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("database: %w", err)
+	}
+	return &DB{pool, models}, nil
+}
+
+// Close closes the pool. It waits for connections in use, but not for those of a caller that
+// hangs: after two seconds it returns an error.
+func (db *DB) Close() error {
+	closed := make(chan struct{})
+	go func() {
+		db.Pool.Close()
+		close(closed)
+	}()
+	timer := time.NewTimer(closeTimeout)
+	defer timer.Stop()
+	select {
+	case <-closed:
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("database: %d connections are still in use", db.Stat().AcquiredConns())
+	}
+}
+
+// Ready returns nil if the pool reaches a writable server. It closes a connection to a
+// read-only server: its session would stay read-only after the server becomes writable.
+func (db *DB) Ready(ctx context.Context) error {
+	conn, err := db.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	var readOnly string
+	if err := conn.QueryRow(ctx, "SHOW transaction_read_only").Scan(&readOnly); err != nil {
+		return err
+	}
+	if readOnly == "on" {
+		_ = conn.Conn().Close(ctx) // a closed connection does not return to the pool
+		return errors.New("the server is read-only")
+	}
+	return nil
+}
