@@ -83,7 +83,7 @@ faults: docker ## kill each part of a separate shop under load, then audit the m
 	@$(test_env) cd e2e && GOWORK=off go run ./cmd/faults
 
 .PHONY: bench
-bench: docker ## measure orders per second, relative to PostgreSQL running the same SQL one by one
+bench: docker ## measure the figures of docs/performance.md, each against a yardstick in the same run
 	@$(ENSURE) postgres rabbitmq nginx golang
 	@$(test_env) cd e2e && GOWORK=off go run ./cmd/bench
 

@@ -41,11 +41,16 @@ type Stack struct {
 	env  []string
 }
 
+// Root returns the root folder of the repository.
+func Root() string {
+	_, here, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(here), "..", "..")
+}
+
 // Up builds and starts a shop and waits until it is ready. It first deletes the remains of
 // an earlier run of the same project. If it fails, it deletes what it created.
 func Up(ctx context.Context, o Options) (*Stack, error) {
-	_, here, _, _ := runtime.Caller(0)
-	s := &Stack{Options: o, root: filepath.Join(filepath.Dir(here), "..", "..")}
+	s := &Stack{Options: o, root: Root()}
 	page, gateway := freePort(ctx, 11000), freePort(ctx, 15000)
 	s.Page, s.API = "http://127.0.0.1:"+page, "http://127.0.0.1:"+gateway
 	s.env = append(os.Environ(), append([]string{

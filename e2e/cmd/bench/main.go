@@ -1,189 +1,144 @@
-// Command bench compares the shop with pgbench doing the same work without batches, in one
-// run on one machine. It prints one figure per line at the end:
+// Command bench measures how fast the shop is and what it costs. Each figure is compared
+// with a yardstick that runs in the same run on the same machine, in turns with the shop
+// (A, B, A, B), so that a machine whose speed drifts favors neither. docs/performance.md
+// describes each figure and each yardstick.
 //
-//	B1   orders per second of the shop, from the POST through the gateway until all orders
-//	     are terminal, divided by those of pgbench with one client, which runs the SQL of
-//	     the three steps with one commit per step
-//	B1c  the same with as many pgbench clients as the load has connections. PostgreSQL
-//	     then groups commits itself, and there is no overhead of HTTP or a broker
+// At its end it prints one line for each figure:
 //
-// Both use the same PostgreSQL server with fsync and synchronous_commit on. The shop's
-// queues are quorum queues and every publish is confirmed. The measurements alternate, so
-// that a machine whose speed drifts does not favor one of them.
+//	name value unit (what was compared; median and range of the rounds), target: reached or missed
+//
+// and writes the same with tables and a plot to bench-results. A quick comparison while
+// optimizing:
+//
+//	go run ./cmd/bench -figures throughput,cpu_per_order -rounds 1 -orders 10000
 package main
 
 import (
 	"context"
-	_ "embed"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"gozon/e2e/load"
 	"gozon/e2e/stack"
 )
 
-//go:embed three_steps.sql
-var threeSteps string
-
-const (
-	connections = 64
-	users       = 10_000
-	balance     = 1_000_000
-)
+// options are the command line flags.
+type options struct {
+	figures selection
+	rounds  int
+	orders  int
+	out     string
+	log     io.Writer // receives the output of compose and docker
+}
 
 func main() {
-	rounds := flag.Int("rounds", 3, "number of rounds")
-	orders := flag.Int("orders", 20_000, "orders per round")
-	verbose := flag.Bool("v", false, "show the output of compose")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	log := io.Discard
-	if *verbose {
-		log = os.Stderr
+	o, err := parse(os.Args[1:], os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return
 	}
-	err := run(ctx, *rounds, *orders, log)
-	stop()
+	if err == nil {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		err = run(ctx, o, os.Stdout, os.Stderr)
+		stop()
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, rounds, orders int, log io.Writer) (err error) {
-	out := os.Stdout
-	s, err := stack.Up(ctx, stack.Options{Project: "gozon-bench", Log: log, Env: []string{"LOG_LEVEL=warn"}})
+func parse(args []string, stderr io.Writer) (options, error) {
+	o := options{log: io.Discard}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	names := flags.String("figures", "all", "figures to measure, comma separated: "+strings.Join(allFigures(), ", "))
+	flags.IntVar(&o.rounds, "rounds", 3, "number of rounds")
+	flags.IntVar(&o.orders, "orders", 20_000, "orders of one measurement of the shop; the yardsticks place a part of them")
+	flags.StringVar(&o.out, "out", "", "folder of the report (default: bench-results in the root of the repository)")
+	verbose := flags.Bool("v", false, "show the output of compose and docker")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if o.rounds < 1 || o.orders < 1 {
+		return o, errors.New("-rounds and -orders must be positive")
+	}
+	if *verbose {
+		o.log = stderr
+	}
+	var err error
+	o.figures, err = parseSelection(*names)
+	return o, err
+}
+
+// bench is one run of the benchmark.
+type bench struct {
+	options
+
+	engine   *stack.Engine
+	shop     *shop // shared by most figures; see openMain
+	progress io.Writer
+	report   Report
+}
+
+func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
+	engine, err := stack.NewEngine(ctx)
 	if err != nil {
 		return err
 	}
+	b := &bench{options: o, engine: engine, progress: stderr, report: Report{Started: time.Now(), Machine: describeMachine(ctx)}}
 	defer func() {
-		if down := s.Down(context.WithoutCancel(ctx)); err == nil {
-			err = down
+		if b.shop != nil {
+			err = errors.Join(err, b.shop.close(ctx, nil))
 		}
 	}()
-	// If the gateway's container is reachable (on Linux), bypass the engine's port
-	// forwarder, which would take a large share of the measured time.
-	base := s.API
-	if gateway, err := s.Containers(ctx, "gateway"); err == nil && len(gateway) == 1 && reachable(ctx, gateway[0].IP) {
-		base = "http://" + gateway[0].IP + ":8080"
-	}
-	client := load.NewClient(base, connections)
-	if err := client.OpenAccounts(ctx, users, balance); err != nil {
-		return err
-	}
-	if err := prepare(ctx, s); err != nil {
-		return err
-	}
-	if _, err := shop(ctx, s, client, orders/4); err != nil { // warm-up
-		return err
-	}
-	var sequential, concurrent []float64
-	for i := range rounds {
-		rate, err := shop(ctx, s, client, orders)
-		if err != nil {
-			return err
+	for _, g := range groups() {
+		if !slices.ContainsFunc(g.figures, o.figures.has) {
+			continue
 		}
-		single, err := pgbench(ctx, s, 1, orders/4)
-		if err != nil {
-			return err
+		start := time.Now()
+		b.note("measuring %s", strings.Join(slices.DeleteFunc(g.figures, func(name string) bool { return !o.figures.has(name) }), ", "))
+		figures, failed := g.measure(ctx, b)
+		b.report.Figures = append(b.report.Figures, figures...)
+		if failed != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", strings.Join(g.figures, ", "), failed))
+			b.note("failed: %v", failed)
 		}
-		many, err := pgbench(ctx, s, connections, orders/4)
-		if err != nil {
-			return err
+		if ctx.Err() != nil {
+			break
 		}
-		sequential, concurrent = append(sequential, rate/single), append(concurrent, rate/many)
-		fmt.Fprintf(out, "round %d: shop %.0f orders/s, pgbench with 1 client %.0f, with %d clients %.0f\n", i+1, rate, single, connections, many)
+		b.note("took %.0f s", time.Since(start).Seconds())
 	}
-	figure(out, "B1", sequential, "times the orders/s of pgbench with 1 client")
-	figure(out, "B1c", concurrent, fmt.Sprintf("times the orders/s of pgbench with %d clients", connections))
-	return nil
+	b.report.Took = time.Since(b.report.Started)
+	if e := b.report.Write(o.out); e != nil {
+		err = errors.Join(err, e)
+	}
+	return errors.Join(err, b.report.Print(stdout))
 }
 
-// figure prints the median of the ratios of all rounds, and their range.
-func figure(w io.Writer, name string, ratios []float64, what string) {
-	slices.Sort(ratios)
-	fmt.Fprintf(w, "%s %.2f %s (median of %d rounds, range %.2f to %.2f)\n", name, ratios[len(ratios)/2], what, len(ratios), ratios[0], ratios[len(ratios)-1])
+// note prints the progress of the run.
+func (b *bench) note(format string, args ...any) {
+	fmt.Fprintf(b.progress, "%s "+format+"\n", append([]any{time.Now().Format(time.TimeOnly)}, args...)...)
 }
 
-func reachable(ctx context.Context, ip string) bool {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	status, _, err := load.NewClient("http://"+ip+":8080", 1).Post(ctx, "/", "", nil)
-	return err == nil && status != 0
-}
-
-// shop places n orders and waits until all are terminal. It returns the orders per second.
-func shop(ctx context.Context, s *stack.Stack, c *load.Client, n int) (float64, error) {
-	var placed load.Orders
-	start := time.Now()
-	if err := c.Place(ctx, connections, users, n, &placed); err != nil {
-		return 0, err
+// openMain starts the shop that most figures share, once, and warms it up.
+func (b *bench) openMain(ctx context.Context) (*shop, error) {
+	if b.shop != nil {
+		return b.shop, nil
 	}
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		left, err := s.SQL(ctx, "SELECT count(*) FROM orders.orders WHERE status = 'NEW'")
-		if err != nil {
-			return 0, err
-		}
-		if left == "0" {
-			return float64(n) / time.Since(start).Seconds(), nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		}
-	}
-}
-
-// prepare creates the tables of pgbench, with the same columns and indexes as the shop's
-// tables and with the same accounts.
-func prepare(ctx context.Context, s *stack.Stack) error {
-	_, err := s.SQL(ctx, `CREATE SCHEMA bench;
-		CREATE TABLE bench.orders (LIKE orders.orders INCLUDING ALL);
-		CREATE TABLE bench.orders_outbox (LIKE orders.outbox INCLUDING ALL);
-		CREATE TABLE bench.orders_inbox (LIKE orders.inbox INCLUDING ALL);
-		CREATE TABLE bench.accounts (LIKE payments.accounts INCLUDING ALL);
-		CREATE TABLE bench.payments (LIKE payments.payments INCLUDING ALL);
-		CREATE TABLE bench.entries (LIKE payments.entries INCLUDING ALL);
-		CREATE TABLE bench.payments_outbox (LIKE payments.outbox INCLUDING ALL);
-		CREATE TABLE bench.payments_inbox (LIKE payments.inbox INCLUDING ALL);
-		INSERT INTO bench.accounts SELECT * FROM payments.accounts;
-		ANALYZE bench.accounts`)
-	return err
-}
-
-var tps = regexp.MustCompile(`tps = ([0-9.]+)`)
-
-// pgbench runs the three steps for n orders. It returns the orders per second.
-func pgbench(ctx context.Context, s *stack.Stack, clients, n int) (float64, error) {
-	db, err := s.Containers(ctx, "postgres")
+	b.note("starting the shop")
+	s, err := openShop(ctx, b.engine, b.log, "gozon-bench")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, "docker", "exec", "-i", db[0].ID, "pgbench", "-U", "gozon", "-n", "-M", "prepared", //nolint:gosec // constants and a container id
-		"-c", strconv.Itoa(clients), "-j", strconv.Itoa(min(2, clients)), "-t", strconv.Itoa(max(1, n/clients)), "-D", "users="+strconv.Itoa(users), "-f", "/dev/stdin", "gozon")
-	cmd.Stdin = strings.NewReader(threeSteps)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return 0, fmt.Errorf("pgbench: %w: %s", err, out)
+	b.shop = s
+	if _, err := s.settle(ctx, users, max(1, b.orders/4)); err != nil {
+		return nil, fmt.Errorf("warm-up: %w", err)
 	}
-	m := tps.FindSubmatch(out)
-	if m == nil {
-		return 0, fmt.Errorf("pgbench printed no tps: %s", out)
-	}
-	rate, err := strconv.ParseFloat(string(m[1]), 64)
-	if err != nil {
-		return 0, fmt.Errorf("pgbench: %w", err)
-	}
-	return rate, nil
+	return s, nil
 }
