@@ -7,7 +7,7 @@ SHELL := /bin/bash
 # MODULES limits lint, fmt, vulncheck and test-modules to some Go modules: make lint MODULES="orders e2e"
 SERVICES        := orders payments gateway
 TESTED_MODULES   = $(or $(MODULES),shared $(SERVICES))
-CHECKED_MODULES  = $(or $(MODULES),shared $(SERVICES) e2e)
+CHECKED_MODULES  = $(or $(MODULES),shared $(SERVICES) e2e e2e/yardsticks)
 
 COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 ENSURE  := deploy/images/ensure.sh
@@ -99,11 +99,11 @@ images: docker ## build all images; an image of a service must be smaller than 2
 
 .PHONY: lint
 lint: $(BIN)/golangci-lint ## lint the Go modules
-	@for m in $(CHECKED_MODULES); do echo "== $$m"; (cd $$m && $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...); done
+	@for m in $(CHECKED_MODULES); do echo "== $$m"; (cd $$m && GOWORK=off $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...); done
 
 .PHONY: fmt
 fmt: $(BIN)/golangci-lint ## format the Go modules
-	@for m in $(CHECKED_MODULES); do (cd $$m && $(BIN)/golangci-lint fmt --config $(CURDIR)/.golangci.yml); done
+	@for m in $(CHECKED_MODULES); do (cd $$m && GOWORK=off $(BIN)/golangci-lint fmt --config $(CURDIR)/.golangci.yml); done
 
 .PHONY: actionlint
 actionlint: $(BIN)/actionlint ## lint the GitHub workflows

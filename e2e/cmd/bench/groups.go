@@ -16,7 +16,7 @@ type group struct {
 // groups returns all groups in the order in which they run.
 func groups() []group {
 	return []group{
-		{[]string{"throughput", "throughput_sequential", "cpu_per_order"}, measureThroughput},
+		{[]string{"throughput", "throughput_sequential", "cpu_per_order", "vs_river", "vs_dbos"}, measureThroughput},
 	}
 }
 

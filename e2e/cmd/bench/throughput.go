@@ -44,7 +44,25 @@ func measureThroughput(ctx context.Context, b *bench) ([]Figure, error) {
 		name: "pgbench with one client", needs: []string{"throughput_sequential"},
 		run: func(ctx context.Context) (result, error) { return pgbench(ctx, s, 1, max(1, b.orders/5)) },
 	}
-	all := []*contender{shop, many, one}
+	river := &contender{name: "River", needs: []string{"vs_river"}}
+	dbos := &contender{name: "DBOS Transact", needs: []string{"vs_dbos"}}
+	if b.figures.has("vs_river") || b.figures.has("vs_dbos") {
+		y, err := buildYardsticks(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		defer y.close()
+		river.run = func(ctx context.Context) (result, error) {
+			return y.run(ctx, "postgres", "river", max(connections, b.orders/3), connections)
+		}
+		dbos.run = func(ctx context.Context) (result, error) {
+			return y.run(ctx, "postgres", "dbos", max(connections, b.orders/5), connections)
+		}
+	}
+	all := []*contender{shop, many, one, river, dbos}
+	if err := b.warmUp(ctx, river, dbos); err != nil {
+		return nil, err
+	}
 	if err := b.takeTurns(ctx, all); err != nil {
 		return nil, err
 	}
@@ -56,6 +74,8 @@ func measureThroughput(ctx context.Context, b *bench) ([]Figure, error) {
 	}
 	compare("throughput", many, 2)
 	compare("throughput_sequential", one, 6)
+	compare("vs_river", river, 4)
+	compare("vs_dbos", dbos, 8)
 	if b.figures.has("cpu_per_order") {
 		figures = append(figures, compared("cpu_per_order", ratios(shop.cpuPerOrder(), many.cpuPerOrder()), atMost(0.45),
 			fmt.Sprintf("%s µs against %s µs of %s", number(median(shop.cpuPerOrder())), number(median(many.cpuPerOrder())), many.name)))
@@ -79,6 +99,19 @@ func (b *bench) takeTurns(ctx context.Context, all []*contender) error {
 			c.runs = append(c.runs, r)
 			b.note("round %d: %s: %s orders/s, %s µs of CPU an order, load generator %s", round+1, c.name, number(r.rate()),
 				number(float64(r.cpu.sum().Microseconds())/float64(r.orders)), number(float64(r.load.Microseconds())/float64(r.orders)))
+		}
+	}
+	return nil
+}
+
+// warmUp runs each selected contender once, which also creates its tables.
+func (b *bench) warmUp(ctx context.Context, all ...*contender) error {
+	for _, c := range all {
+		if !b.figures.any(c.needs) {
+			continue
+		}
+		if _, err := c.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
 	return nil
