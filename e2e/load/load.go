@@ -46,16 +46,20 @@ func (c *Client) Post(ctx context.Context, path, key string, body []byte) (int, 
 	if key != "" {
 		req.Header.Set("Idempotency-Key", key)
 	}
+	return c.do(req)
+}
+
+func (c *Client) do(req *http.Request) (int, []byte, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return 0, nil, fmt.Errorf("post %s: %w", path, err)
+		return 0, nil, fmt.Errorf("%s %s: %w", req.Method, req.URL.Path, err)
 	}
 	defer resp.Body.Close()
-	respBody, err := io.ReadAll(resp.Body)
+	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return 0, nil, fmt.Errorf("post %s: %w", path, err)
+		return 0, nil, fmt.Errorf("%s %s: %w", req.Method, req.URL.Path, err)
 	}
-	return resp.StatusCode, respBody, nil
+	return resp.StatusCode, body, nil
 }
 
 // OpenAccounts opens an account for each of the users 1 to users. The balance of each
@@ -95,7 +99,11 @@ func (o *Orders) Cancelled() []string {
 
 // newOrder returns the body of an order with the price 1 from a random user.
 func newOrder(users int) []byte {
-	return fmt.Appendf(nil, `{"user_id":%d,"item":"Book","price":1}`, 1+rand.IntN(users)) //nolint:gosec // not a secret
+	return orderOf(1 + rand.IntN(users)) //nolint:gosec // not a secret
+}
+
+func orderOf(user int) []byte {
+	return fmt.Appendf(nil, `{"user_id":%d,"item":"Book","price":1}`, user)
 }
 
 // accept records the order in a response and returns its id.

@@ -17,6 +17,7 @@ type group struct {
 func groups() []group {
 	return []group{
 		{[]string{"throughput", "throughput_sequential", "cpu_per_order", "vs_river", "vs_dbos"}, measureThroughput},
+		{[]string{"latency"}, measureLatency},
 	}
 }
 

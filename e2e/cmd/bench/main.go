@@ -31,10 +31,14 @@ import (
 // options are the command line flags.
 type options struct {
 	figures selection
+	project string // compose project of the main shop; the other shops add a suffix
 	rounds  int
 	orders  int
 	out     string
-	log     io.Writer // receives the output of compose and docker
+
+	latencyOrders int
+
+	log io.Writer // receives the output of compose and docker
 }
 
 func main() {
@@ -58,15 +62,17 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	names := flags.String("figures", "all", "figures to measure, comma separated: "+strings.Join(allFigures(), ", "))
+	flags.StringVar(&o.project, "project", "gozon-bench", "compose project; two runs at the same time need different ones")
 	flags.IntVar(&o.rounds, "rounds", 3, "number of rounds")
 	flags.IntVar(&o.orders, "orders", 20_000, "orders of one measurement of the shop; the yardsticks place a part of them")
+	flags.IntVar(&o.latencyOrders, "latency-orders", 6_000, "orders of the latency figure, which places 100 per second")
 	flags.StringVar(&o.out, "out", "", "folder of the report (default: bench-results in the root of the repository)")
 	verbose := flags.Bool("v", false, "show the output of compose and docker")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	if o.rounds < 1 || o.orders < 1 {
-		return o, errors.New("-rounds and -orders must be positive")
+	if min(o.rounds, o.orders, o.latencyOrders) < 1 {
+		return o, errors.New("all numbers must be positive")
 	}
 	if *verbose {
 		o.log = stderr
@@ -132,7 +138,7 @@ func (b *bench) openMain(ctx context.Context) (*shop, error) {
 		return b.shop, nil
 	}
 	b.note("starting the shop")
-	s, err := openShop(ctx, b.engine, b.log, "gozon-bench")
+	s, err := openShop(ctx, b.engine, b.log, b.project)
 	if err != nil {
 		return nil, err
 	}
