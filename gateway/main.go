@@ -78,7 +78,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 		return errors.Join(err, api.Close(), metrics.Close())
 	}
 	upstreamMetrics := newMetrics(reg)
-	parts := []service.Part{service.ServeMetrics(metrics, reg)}
+	parts := []service.Part{cfg.Service.ServeMetrics(metrics, reg)}
 	proxies := map[string]http.Handler{}
 	for _, r := range cfg.Routes {
 		up := newUpstream(r.target, net.DefaultResolver.LookupNetIP, upstreamMetrics)

@@ -22,6 +22,7 @@ type Config struct {
 	HTTPAddr     string        `env:"HTTP_ADDR" envDefault:":8080" usage:"address of the API and the probes"`
 	MetricsAddr  string        `env:"METRICS_ADDR" envDefault:":9090" usage:"address of /metrics"`
 	LogLevel     slog.Level    `env:"LOG_LEVEL" envDefault:"info" usage:"debug, info, warn or error"`
+	Profiling    bool          `env:"PPROF" envDefault:"false" usage:"serve profiles below /debug/pprof/ on METRICS_ADDR, for go tool pprof"`
 	DrainTimeout time.Duration `env:"DRAIN_TIMEOUT" envDefault:"15s" usage:"maximum duration of a shutdown"`
 
 	// ListenFunc opens the listeners of HTTPAddr and MetricsAddr. If nil, [Listen] is used.
@@ -29,7 +30,7 @@ type Config struct {
 	ListenFunc func(ctx context.Context, addr string) (net.Listener, error)
 }
 
-// Listen opens the listeners for [ServeHTTP] and [ServeMetrics], both or neither. Called
+// Listen opens the listeners for [ServeHTTP] and [Config.ServeMetrics], both or neither. Called
 // before [Run], it reports a port that is in use before any part starts.
 func (c Config) Listen(ctx context.Context) (api, metrics net.Listener, err error) {
 	listen := c.ListenFunc

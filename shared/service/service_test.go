@@ -40,7 +40,7 @@ func TestProgram(t *testing.T) {
 	t.Parallel()
 	code, printed := command(t, nil, "help")
 	require.Zero(t, code)
-	for _, word := range []string{"healthcheck", "HTTP_ADDR", "METRICS_ADDR", "LOG_LEVEL", "DRAIN_TIMEOUT", "SECRET", "required"} {
+	for _, word := range []string{"healthcheck", "HTTP_ADDR", "METRICS_ADDR", "PPROF", "LOG_LEVEL", "DRAIN_TIMEOUT", "SECRET", "required"} {
 		require.Contains(t, printed, word)
 	}
 	code, printed = command(t, nil)
