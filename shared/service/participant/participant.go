@@ -10,6 +10,7 @@ package participant
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"time"
@@ -24,10 +25,7 @@ import (
 	"gozon/shared/service"
 )
 
-const (
-	batchMax     = 256 // items that share a commit
-	batchTimeout = 10 * time.Second
-)
+const batchTimeout = 10 * time.Second
 
 // Config is read from the environment. Embed it in a service's configuration.
 type Config struct {
@@ -35,11 +33,16 @@ type Config struct {
 	Database database.Config
 	Broker   broker.Config
 	Delivery delivery.Config
+	BatchMax int `env:"BATCH_MAX" envDefault:"256" usage:"maximum number of requests that share a transaction"`
 }
 
 // Validate reports all invalid values at once.
 func (c *Config) Validate() error {
-	return errors.Join(c.Service.Validate(), c.Database.Validate(), c.Broker.Validate(), c.Delivery.Validate())
+	err := errors.Join(c.Service.Validate(), c.Database.Validate(), c.Broker.Validate(), c.Delivery.Validate())
+	if c.BatchMax < 1 {
+		err = errors.Join(err, fmt.Errorf("BATCH_MAX is %d: it must be positive", c.BatchMax))
+	}
+	return err
 }
 
 func (c *Config) base() *Config { return c }
@@ -59,8 +62,9 @@ type Participant struct {
 	Metrics *prometheus.Registry
 	Log     *slog.Logger
 
-	broker broker.Config
-	parts  []service.Part
+	broker   broker.Config
+	batchMax int
+	parts    []service.Part
 }
 
 // Program returns the command line of a participant. name is also the name of its schema.
@@ -100,7 +104,7 @@ func serve(ctx context.Context, name string, c *Config, log *slog.Logger, wire f
 	relay := store.NewRelay(publisher, log, reg)
 	p := &Participant{
 		Name: name, Store: store, HTTP: service.NewEngine(log, reg, health), Health: health, Metrics: reg, Log: log,
-		broker: c.Broker,
+		broker: c.Broker, batchMax: c.BatchMax,
 	}
 	health.Add("database", service.Required, db.Ready)
 	health.Add("broker publisher", service.Degrading, publisher.Ready)
@@ -129,7 +133,7 @@ func (p *Participant) Consume(queue string, h broker.Handler) {
 // Batch adds a batcher, whose concurrent callers share transactions.
 func Batch[I, O any](p *Participant, name string, do batch.Func[I, O]) *batch.Batcher[I, O] {
 	b := batch.New(batch.Options[I, O]{
-		Do: do, Faults: database.Faults(), Max: batchMax, Timeout: batchTimeout, Sizes: batch.NewSizes(p.Metrics, name),
+		Do: do, Faults: database.Faults(), Max: p.batchMax, Timeout: batchTimeout, Sizes: batch.NewSizes(p.Metrics, name),
 	})
 	p.Add(name, b.Run)
 	return b
