@@ -43,7 +43,7 @@ func (t *Tx) Claiming(ids ...uuid.UUID) (fresh map[uuid.UUID]bool, claim databas
 	slices.SortFunc(sorted, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
 	fresh = make(map[uuid.UUID]bool, len(ids))
 	var id uuid.UUID
-	return fresh, database.Select("inbox claim", []any{(*[16]byte)(&id)}, func() { fresh[id] = true },
+	return fresh, database.Select("inbox claim", []any{&id}, func() { fresh[id] = true },
 		t.store.inbox.claim, slices.Compact(sorted))
 }
 

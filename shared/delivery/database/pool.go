@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
+	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
@@ -43,6 +45,11 @@ func Open(c Config) (*DB, error) {
 		return nil, errors.New("database: DATABASE_URL is not a PostgreSQL connection URL")
 	}
 	cfg.ConnConfig, cfg.MaxConns = conn, int32(c.MaxConns) //nolint:gosec // a number of connections
+	// pgx would convert each UUID to text and back, because it is a driver.Valuer.
+	cfg.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		pgxuuid.Register(conn.TypeMap())
+		return nil
+	}
 	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
 	if err != nil {
 		return nil, fmt.Errorf("database: %w", err)

@@ -174,9 +174,6 @@ func (t *Table[R]) fields(row *R) []any {
 	fields, into := reflect.ValueOf(row).Elem(), make([]any, len(t.columns))
 	for i, c := range t.columns {
 		into[i] = fields.FieldByIndex(c.index).Addr().Interface()
-		if id, ok := into[i].(*uuid.UUID); ok {
-			into[i] = (*[16]byte)(id) // which pgx reads as it is; a UUID is parsed from its text
-		}
 	}
 	return into
 }
