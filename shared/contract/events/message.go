@@ -3,7 +3,6 @@ package events
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -45,19 +44,57 @@ func Split(body []byte) ([]json.RawMessage, error) {
 	if !IsBatch(body) {
 		return []json.RawMessage{body}, nil
 	}
-	var all []json.RawMessage
-	if err := json.Unmarshal(body, &all); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, errors.New("an empty batch"))
+	all, rest := elements(bytes.TrimLeft(body, space)[1:])
+	if len(all) == 0 || len(bytes.TrimLeft(rest, space)) > 0 {
+		return nil, fmt.Errorf("%w: not an array of events", ErrMalformed)
 	}
 	return all, nil
 }
 
+const space = " \t\r\n"
+
+// elements returns the elements of a JSON array, without checking them, and what follows the
+// array. array begins after the opening bracket. If it is not an array, elements returns
+// none. It takes a fraction of the time of encoding/json, which would check each element
+// twice more than [Parse] does.
+func elements(array []byte) (all []json.RawMessage, rest []byte) {
+	start, depth := 0, 0
+	for i := 0; i < len(array); i++ {
+		switch array[i] {
+		case '"':
+			for i++; i < len(array) && array[i] != '"'; i++ {
+				if array[i] == '\\' {
+					i++
+				}
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth > 0 {
+				depth--
+				continue
+			}
+			if element := bytes.Trim(array[start:i], space); len(element) > 0 && array[i] == ']' {
+				return append(all, json.RawMessage(element)), array[i+1:]
+			}
+			return nil, nil
+		case ',':
+			if depth > 0 {
+				continue
+			}
+			element := bytes.Trim(array[start:i], space)
+			if len(element) == 0 {
+				return nil, nil
+			}
+			all, start = append(all, json.RawMessage(element)), i+1
+		}
+	}
+	return nil, nil
+}
+
 // IsBatch reports whether the body of a message is an array of events.
 func IsBatch(body []byte) bool {
-	body = bytes.TrimLeft(body, " \t\r\n")
+	body = bytes.TrimLeft(body, space)
 	return len(body) > 0 && body[0] == '['
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -90,9 +91,32 @@ func TestInvalidEventDoesNotAffectItsBatch(t *testing.T) {
 	}
 }
 
+// Split finds the same elements as encoding/json. It accepts invalid elements, which Parse
+// rejects.
+func FuzzSplit(f *testing.F) {
+	for _, body := range []string{`[]`, `[{}, [1, "],{\\\""], null , -1e9]`, ` [{"a":{"b":[]}},{"c":"\\u005d"}] `, `[{]`, `["]`, `[1,,2]`, `[[]`} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if !events.IsBatch(body) {
+			return
+		}
+		var want []json.RawMessage
+		invalid := json.Unmarshal(body, &want) != nil
+		got, err := events.Split(body)
+		switch {
+		case !invalid && len(want) > 0:
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+		case err == nil:
+			require.True(t, slices.ContainsFunc(got, func(b json.RawMessage) bool { return !json.Valid(b) }), "an invalid batch without an invalid element")
+		}
+	})
+}
+
 func TestMalformedBatchIsReported(t *testing.T) {
 	t.Parallel()
-	for _, body := range []string{`[`, `[]`, ` [ ] `, `[{]`, `[{}]{}`} {
+	for _, body := range []string{`[`, `[]`, ` [ ] `, `[{]`, `[{}]{}`, `[{]}`, `[{},]`, `[,{}]`, `["]`, `["\"]`, `[{}}`} {
 		_, err := events.Split([]byte(body))
 		require.ErrorIs(t, err, events.ErrMalformed, body)
 	}

@@ -147,7 +147,7 @@ func (t *Table[R]) Query(ctx context.Context, db *DB, where string, args ...any)
 	return func(yield func(R, error) bool) {
 		var row R
 		into := t.fields(&row)
-		rows, _ := db.Pool.Query(ctx, t.selectFrom+where, args...) // Err returns the error
+		rows, _ := db.Query(ctx, t.selectFrom+where, args...) // Err returns the error
 		defer rows.Close()
 		for rows.Next() {
 			if err := rows.Scan(into...); err != nil {
