@@ -1,0 +1,54 @@
+package database_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+
+	"gozon/shared/delivery/database"
+	"gozon/shared/test/databasetest"
+)
+
+func TestPoolMetrics(t *testing.T) {
+	t.Parallel()
+	db, err := database.Open(database.Config{URL: databasetest.New(t).URL(schema), MaxConns: 7})
+	require.NoError(t, err)
+	defer db.Close()
+	reg := prometheus.NewRegistry()
+	db.RegisterMetrics(reg, "orders")
+	conn, err := db.Acquire(t.Context())
+	require.NoError(t, err)
+	defer conn.Release()
+	require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(`
+# HELP go_sql_max_open_connections Maximum number of open connections to the database.
+# TYPE go_sql_max_open_connections gauge
+go_sql_max_open_connections{db_name="orders"} 7
+# HELP go_sql_open_connections The number of established connections both in use and idle.
+# TYPE go_sql_open_connections gauge
+go_sql_open_connections{db_name="orders"} 1
+# HELP go_sql_in_use_connections The number of connections currently in use.
+# TYPE go_sql_in_use_connections gauge
+go_sql_in_use_connections{db_name="orders"} 1
+# HELP go_sql_idle_connections The number of idle connections.
+# TYPE go_sql_idle_connections gauge
+go_sql_idle_connections{db_name="orders"} 0
+`), "go_sql_max_open_connections", "go_sql_open_connections", "go_sql_in_use_connections", "go_sql_idle_connections"))
+	n, err := testutil.GatherAndCount(reg)
+	require.NoError(t, err)
+	require.Equal(t, 8, n)
+}
+
+// A caller that never returns its connection does not keep the process from ending.
+func TestCloseDoesNotWaitForever(t *testing.T) {
+	t.Parallel()
+	db, err := database.Open(database.Config{URL: databasetest.New(t).URL(schema), MaxConns: 4})
+	require.NoError(t, err)
+	conn, err := db.Acquire(t.Context())
+	require.NoError(t, err)
+	require.ErrorContains(t, db.Close(), "1 connections are still in use")
+	conn.Release()
+	require.NoError(t, db.Close())
+}
