@@ -13,6 +13,7 @@ import (
 	"gozon/shared/delivery"
 	"gozon/shared/delivery/database"
 	"gozon/shared/delivery/idempotency"
+	"gozon/shared/delivery/inbox"
 	"gozon/shared/test/databasetest"
 )
 
@@ -27,7 +28,7 @@ func TestRoundTrips(t *testing.T) {
 	db, err := database.Open(database.Config{URL: proxy.URL(postgres.Schema), MaxConns: 4})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	service := order.NewService(postgres.NewStore(delivery.NewStore(db, postgres.Schema)))
+	service := order.NewService(postgres.NewStore(delivery.NewStore(delivery.Config{EventsPerMessage: 256}, db, postgres.Schema)))
 
 	var placed []uuid.UUID
 	keys := 0
@@ -48,9 +49,9 @@ func TestRoundTrips(t *testing.T) {
 		}
 	}
 	settle := func(status order.PaymentStatus) {
-		decisions := make([]order.PaymentDecision, len(placed))
+		decisions, message := make([]inbox.Event[order.PaymentDecision], len(placed)), uuid.Must(uuid.NewV7())
 		for i, id := range placed {
-			decisions[i] = order.PaymentDecision{MessageID: uuid.Must(uuid.NewV7()), OrderID: id, Status: status}
+			decisions[i] = inbox.Event[order.PaymentDecision]{ID: uuid.New(), Claim: message, Data: order.PaymentDecision{OrderID: id, Status: status}}
 		}
 		_, err := service.Settle(t.Context(), decisions)
 		require.NoError(t, err)

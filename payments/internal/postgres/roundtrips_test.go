@@ -13,6 +13,7 @@ import (
 	"gozon/shared/delivery"
 	"gozon/shared/delivery/database"
 	"gozon/shared/delivery/idempotency"
+	"gozon/shared/delivery/inbox"
 	"gozon/shared/test/databasetest"
 )
 
@@ -27,7 +28,7 @@ func TestRoundTrips(t *testing.T) {
 	db, err := database.Open(database.Config{URL: proxy.URL(postgres.Schema), MaxConns: 4})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	service := payment.NewService(postgres.NewStore(delivery.NewStore(db, postgres.Schema)))
+	service := payment.NewService(postgres.NewStore(delivery.NewStore(delivery.Config{EventsPerMessage: 256}, db, postgres.Schema)))
 
 	keys := 0
 	deposit := func(withKeys bool) {
@@ -45,14 +46,14 @@ func TestRoundTrips(t *testing.T) {
 	// execute charges new orders, or cancels them if cancel is set.
 	orders := make([]uuid.UUID, batchSize)
 	execute := func(cancel bool) {
-		commands := make([]payment.Command, batchSize)
+		commands, message := make([]inbox.Event[payment.Command], batchSize), uuid.Must(uuid.NewV7())
 		for i := range commands {
 			if !cancel {
 				orders[i] = uuid.Must(uuid.NewV7())
 			}
-			commands[i] = payment.Command{
-				MessageID: uuid.Must(uuid.NewV7()), OrderID: orders[i], UserID: int64(i + 1), Amount: 10, Cancel: cancel,
-			}
+			commands[i] = inbox.Event[payment.Command]{ID: uuid.New(), Claim: message, Data: payment.Command{
+				OrderID: orders[i], UserID: int64(i + 1), Amount: 10, Cancel: cancel,
+			}}
 		}
 		_, err := service.Execute(t.Context(), commands)
 		require.NoError(t, err)
