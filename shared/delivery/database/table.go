@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"gorm.io/gorm/schema"
 )
 
@@ -33,16 +34,54 @@ type Table[R schema.Tabler] struct {
 type column struct {
 	name, kind string // kind is the PostgreSQL type
 	index      []int  // of the field in R
-	goType     reflect.Type
+	array      func(rows reflect.Value, index []int) any
 }
 
 // Set assigns an SQL expression to a column that is read-only in the model.
 type Set struct{ Column, Expression string }
 
-// kinds are the PostgreSQL types of a model's fields. A pointer is a nullable column.
-var kinds = map[reflect.Type]string{
-	reflect.TypeFor[uuid.UUID](): "uuid", reflect.TypeFor[int64](): "bigint",
-	reflect.TypeFor[string](): "text", reflect.TypeFor[time.Time](): "timestamptz",
+// kinds are the types of a model's fields, as columns without name. A pointer is a nullable
+// column. The arrays are of types that pgx encodes without reflection or text.
+var kinds = map[reflect.Type]column{
+	reflect.TypeFor[uuid.UUID]():  {kind: "uuid", array: array(func(id *uuid.UUID) uuid.UUID { return *id })},
+	reflect.TypeFor[int64]():      {kind: "bigint", array: array(func(n *int64) int64 { return *n })},
+	reflect.TypeFor[string]():     {kind: "text", array: array(func(s *string) string { return *s })},
+	reflect.TypeFor[time.Time]():  {kind: "timestamptz", array: array(func(at *time.Time) time.Time { return *at })},
+	reflect.TypeFor[*uuid.UUID](): {kind: "uuid", array: nullable(func(id uuid.UUID) pgtype.UUID { return pgtype.UUID{Bytes: id, Valid: true} })},
+	reflect.TypeFor[*int64]():     {kind: "bigint", array: nullable(func(n int64) pgtype.Int8 { return pgtype.Int8{Int64: n, Valid: true} })},
+	reflect.TypeFor[*string]():    {kind: "text", array: nullable(func(s string) pgtype.Text { return pgtype.Text{String: s, Valid: true} })},
+	reflect.TypeFor[*time.Time](): {kind: "timestamptz", array: nullable(func(at time.Time) pgtype.Timestamptz { return pgtype.Timestamptz{Time: at, Valid: true} })},
+}
+
+// array returns a function that returns the values of one field of rows, which has type T.
+func array[T, V any](value func(*T) V) func(reflect.Value, []int) any {
+	return func(rows reflect.Value, index []int) any {
+		values := make(pgtype.FlatArray[V], rows.Len())
+		for i := range values {
+			values[i] = value(rows.Index(i).FieldByIndex(index).Addr().Interface().(*T))
+		}
+		return values
+	}
+}
+
+// nullable is [array] for a nullable field. It returns nil if all values are NULL: unnest
+// fills a column that is shorter than the others with NULL.
+func nullable[T, V any](value func(T) V) func(reflect.Value, []int) any {
+	return func(rows reflect.Value, index []int) any {
+		var values pgtype.FlatArray[V]
+		for i := range rows.Len() {
+			if p := *rows.Index(i).FieldByIndex(index).Addr().Interface().(**T); p != nil {
+				if values == nil {
+					values = make(pgtype.FlatArray[V], rows.Len())
+				}
+				values[i] = value(*p)
+			}
+		}
+		if values == nil {
+			return nil
+		}
+		return values
+	}
 }
 
 // NewTable returns the table of R. It panics if a field of R has a type that it does not
@@ -56,15 +95,11 @@ func NewTable[R schema.Tabler]() *Table[R] {
 	t := &Table[R]{name: row.TableName()}
 	var assigned []column
 	for _, f := range model.Fields {
-		base := f.FieldType
-		if base.Kind() == reflect.Pointer {
-			base = base.Elem()
-		}
-		kind, ok := kinds[base]
+		c, ok := kinds[f.FieldType]
 		if !ok {
 			panic(fmt.Errorf("model of %s: unsupported type %s of %s", t.name, f.FieldType, f.Name))
 		}
-		c := column{name: f.DBName, kind: kind, index: f.StructField.Index, goType: f.FieldType}
+		c.name, c.index = f.DBName, f.StructField.Index
 		t.columns = append(t.columns, c)
 		if f.Creatable {
 			t.inserted = append(t.inserted, c)
@@ -120,11 +155,7 @@ func (t *Table[R]) Update(sets ...Set) Statement[R] {
 func (s Statement[R]) Args(rows []R) []any {
 	args, values := make([]any, len(s.columns)), reflect.ValueOf(rows)
 	for i, c := range s.columns {
-		array := reflect.MakeSlice(reflect.SliceOf(c.goType), len(rows), len(rows))
-		for j := range rows {
-			array.Index(j).Set(values.Index(j).FieldByIndex(c.index))
-		}
-		args[i] = array.Interface()
+		args[i] = c.array(values, c.index)
 	}
 	return args
 }
