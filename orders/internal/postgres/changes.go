@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,17 +13,33 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gozon/orders/internal/live"
-	"gozon/shared/delivery/database"
+	"gozon/orders/internal/order"
 )
 
-// notify wraps a statement that changes orders, so that the commit notifies the listeners of
-// [Channel] of each changed order. This costs no additional round trip. A notification is
-// limited to 8,000 bytes, so each one covers at most 128 orders.
-func notify(change database.Statement[orderRow]) database.Statement[orderRow] {
-	change.SQL = `WITH changed AS (` + change.SQL + ` RETURNING t.user_id, t.id)
-		SELECT pg_notify('` + Channel + `', string_agg(user_id || ' ' || id, ','))
-		FROM (SELECT user_id, id, row_number() OVER () / 128 AS part FROM changed) AS numbered GROUP BY part`
-	return change
+// notificationSize is the number of orders in one notification, which is limited to 8,000
+// bytes.
+const notificationSize = 128
+
+// notify queues notifications of changed orders, which the commit sends to the listeners of
+// [Channel].
+func (t *tx) notify(changed []order.Order) {
+	if len(changed) == 0 {
+		return
+	}
+	var payloads []string
+	var payload []byte
+	for part := range slices.Chunk(changed, notificationSize) {
+		payload = payload[:0]
+		for _, o := range part {
+			if len(payload) > 0 {
+				payload = append(payload, ',')
+			}
+			payload = append(strconv.AppendInt(payload, o.UserID, 10), ' ')
+			payload = append(payload, o.ID.String()...)
+		}
+		payloads = append(payloads, string(payload))
+	}
+	t.Queue("notify", "SELECT pg_notify('"+Channel+"', payload) FROM unnest($1::text[]) AS n (payload)", payloads)
 }
 
 func (r orderRow) revision() live.Revision {

@@ -32,7 +32,7 @@ func NewStore(s *delivery.Store) *Store {
 	changedIn := database.Set{Column: "changed_in", Expression: "pg_current_xact_id()::text::bigint"}
 	return &Store{
 		Store: s, orders: orders,
-		insert: notify(orders.Insert(changedIn)), update: notify(orders.Update(changedIn)),
+		insert: orders.Insert(changedIn), update: orders.Update(changedIn),
 	}
 }
 
@@ -142,10 +142,12 @@ func (t *tx) lock(ids []uuid.UUID) (map[uuid.UUID]*order.Order, database.Selecti
 
 func (t *tx) Insert(_ context.Context, orders ...order.Order) error {
 	database.Write(t.Tx.Tx, "insert orders", t.store.insert, newOrderRow, orders)
+	t.notify(orders)
 	return nil
 }
 
 func (t *tx) Update(_ context.Context, orders ...order.Order) error {
 	database.Write(t.Tx.Tx, "update orders", t.store.update, newOrderRow, orders)
+	t.notify(orders)
 	return nil
 }
