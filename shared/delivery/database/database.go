@@ -7,7 +7,8 @@
 //	read-only (failover, maintenance)           IsUnavailable; the connections are closed, because they would stay read-only
 //	row or table locked by another transaction  IsBusy within 100 ms: the item is retried, its neighbors commit
 //	invalid value, constraint violated          IsData: a retry fails the same way
-//	connection lost during a commit             ErrCommit: the transaction may or may not have committed
+//	connection lost, or deadline expired, after
+//	COMMIT may have been sent                   ErrCommit: the transaction may or may not have committed
 //	schema not as the program expects           IsSchema: not caused by an item, every item fails
 package database
 
