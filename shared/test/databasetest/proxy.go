@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 )
 
 // Proxy is a TCP proxy in front of the server. It counts round trips and loses messages.
@@ -34,14 +35,12 @@ func (d *Database) Proxy(t testing.TB) *Proxy {
 	p.url = strings.Replace(p.url, d.server.Addr, p.addr, 1)
 	var mu sync.Mutex
 	var open []net.Conn
-	var running sync.WaitGroup
-	running.Add(1)
-	go func() {
-		defer running.Done()
+	var running errgroup.Group
+	running.Go(func() error {
 		for {
 			client, err := listener.Accept()
 			if err != nil {
-				return
+				return nil //nolint:nilerr // the test has ended
 			}
 			server, err := net.Dial("tcp", d.server.Addr) //nolint:noctx // the container is on this host
 			if err != nil {
@@ -52,11 +51,10 @@ func (d *Database) Proxy(t testing.TB) *Proxy {
 			open = append(open, client, server)
 			mu.Unlock()
 			c := &proxied{proxy: p, client: client, server: server}
-			running.Add(2)
-			go func() { defer running.Done(); c.copy(client, server, c.request) }()
-			go func() { defer running.Done(); c.copy(server, client, c.response) }()
+			running.Go(func() error { c.copy(client, server, c.request); return nil })
+			running.Go(func() error { c.copy(server, client, c.response); return nil })
 		}
-	}()
+	})
 	t.Cleanup(func() {
 		_ = listener.Close()
 		mu.Lock()
@@ -64,7 +62,7 @@ func (d *Database) Proxy(t testing.TB) *Proxy {
 			_ = c.Close()
 		}
 		mu.Unlock()
-		running.Wait()
+		require.NoError(t, running.Wait())
 	})
 	return p
 }
