@@ -124,11 +124,27 @@ func (o *Orders) accept(status int, body []byte, err error) (string, error) {
 	return order.ID, nil
 }
 
-// Place places n orders over the given number of connections, one order at a time on each
-// (a closed loop). It stops at the first order that is not accepted. It writes to raw
-// connections instead of using an http.Client: on a small machine, the load generator must
-// not take CPU time from the shop that it measures.
+// Place places n orders of random users over the given number of connections, one order at
+// a time on each (a closed loop). It stops at the first order that is not accepted. It writes
+// to raw connections instead of using an http.Client: on a small machine, the load generator
+// must not take CPU time from the shop that it measures.
 func (c *Client) Place(ctx context.Context, connections, users, n int, placed *Orders) error {
+	return c.overConnections(ctx, connections, n, func(p *conn, _ int) error {
+		_, err := placed.accept(p.post("/orders/", newOrder(users)))
+		return err
+	})
+}
+
+// PlaceInTurn is like Place, but the users take turns: order i is of user 1 + i mod users.
+func (c *Client) PlaceInTurn(ctx context.Context, connections, users, n int, placed *Orders) error {
+	return c.overConnections(ctx, connections, n, func(p *conn, i int) error {
+		_, err := placed.accept(p.post("/orders/", orderOf(1+i%users)))
+		return err
+	})
+}
+
+// overConnections calls fn for 0 to n-1, at any time at most once for each connection.
+func (c *Client) overConnections(ctx context.Context, connections, n int, fn func(p *conn, i int) error) error {
 	pool := make(chan *conn, connections)
 	for range connections {
 		p, err := dial(ctx, c.base)
@@ -138,11 +154,10 @@ func (c *Client) Place(ctx context.Context, connections, users, n int, placed *O
 		defer p.Close()
 		pool <- p
 	}
-	return each(ctx, connections, n, func(int) error {
+	return each(ctx, connections, n, func(i int) error {
 		p := <-pool
 		defer func() { pool <- p }()
-		_, err := placed.accept(p.post("/orders/", newOrder(users)))
-		return err
+		return fn(p, i)
 	})
 }
 

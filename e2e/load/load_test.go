@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -85,4 +86,63 @@ func TestFollowReportsChangesAfterTheSnapshot(t *testing.T) {
 
 	_, err = NewClient(server.URL, 1).Follow(t.Context(), 8, nil)
 	require.ErrorContains(t, err, "404")
+}
+
+func TestGetForCountsTheResponses(t *testing.T) {
+	t.Parallel()
+	var served atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/orders/1" {
+			http.NotFound(w, r)
+			return
+		}
+		served.Add(1)
+		fmt.Fprint(w, `{"id":"1"}`)
+	}))
+	defer server.Close()
+	c := NewClient(server.URL, 1)
+	n, err := c.GetFor(t.Context(), 4, "/orders/1", 50*time.Millisecond)
+	require.NoError(t, err)
+	require.Positive(t, n)
+	require.EqualValues(t, served.Load(), n)
+
+	_, err = c.GetFor(t.Context(), 1, "/orders/2", time.Second)
+	require.ErrorContains(t, err, "404")
+}
+
+func TestLatenciesReadsEachResponse(t *testing.T) {
+	t.Parallel()
+	var paths []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		paths = append(paths, r.URL.String())
+		fmt.Fprint(w, "ok")
+		w.(http.Flusher).Flush() // chunked
+	}))
+	defer server.Close()
+	took, err := NewClient(server.URL, 1).Latencies(t.Context(), 3, func(i int) string { return fmt.Sprint("/", i) })
+	require.NoError(t, err)
+	require.Equal(t, []string{"/0", "/1", "/2"}, paths)
+	require.Len(t, took, 3)
+	for _, s := range took {
+		require.Positive(t, s)
+	}
+}
+
+func TestUsersTakeTurns(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	orders := map[string]int{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		orders[string(body)]++
+		mu.Unlock()
+		w.WriteHeader(http.StatusCreated)
+		fmt.Fprint(w, `{"id":"x"}`)
+	}))
+	defer server.Close()
+	var placed Orders
+	require.NoError(t, NewClient(server.URL, 1).PlaceInTurn(t.Context(), 4, 3, 9, &placed))
+	require.Len(t, placed.Accepted(), 9)
+	require.Equal(t, map[string]int{string(orderOf(1)): 3, string(orderOf(2)): 3, string(orderOf(3)): 3}, orders)
 }

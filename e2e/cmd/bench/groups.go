@@ -18,6 +18,10 @@ func groups() []group {
 	return []group{
 		{[]string{"throughput", "throughput_sequential", "cpu_per_order", "vs_river", "vs_dbos"}, measureThroughput},
 		{[]string{"latency"}, measureLatency},
+		{[]string{"accept"}, measureAccept},
+		{[]string{"hot_account"}, measureHotAccount},
+		{[]string{"drain"}, measureDrain},
+		{[]string{"gateway"}, measureGateway},
 	}
 }
 

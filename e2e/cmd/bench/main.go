@@ -37,6 +37,10 @@ type options struct {
 	out     string
 
 	latencyOrders int
+	drainOrders   int
+	drainRounds   int
+	streams       int
+	history       int
 
 	log io.Writer // receives the output of compose and docker
 }
@@ -66,13 +70,20 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.rounds, "rounds", 3, "number of rounds")
 	flags.IntVar(&o.orders, "orders", 20_000, "orders of one measurement of the shop; the yardsticks place a part of them")
 	flags.IntVar(&o.latencyOrders, "latency-orders", 6_000, "orders of the latency figure, which places 100 per second")
+	flags.IntVar(&o.drainOrders, "drain-orders", 100_000, "orders that are placed while the broker is down")
+	flags.IntVar(&o.drainRounds, "drain-rounds", 2, "rounds of the drain figure")
+	flags.IntVar(&o.streams, "streams", 5_000, "open event streams, at most one for each of the 10,000 users")
+	flags.IntVar(&o.history, "history", 5_000_000, "old orders of the history figure")
 	flags.StringVar(&o.out, "out", "", "folder of the report (default: bench-results in the root of the repository)")
 	verbose := flags.Bool("v", false, "show the output of compose and docker")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	if min(o.rounds, o.orders, o.latencyOrders) < 1 {
+	if min(o.rounds, o.orders, o.latencyOrders, o.drainOrders, o.drainRounds, o.streams, o.history) < 1 {
 		return o, errors.New("all numbers must be positive")
+	}
+	if o.streams > users {
+		return o, fmt.Errorf("-streams is %d: there are only %d users", o.streams, users)
 	}
 	if *verbose {
 		o.log = stderr
@@ -130,6 +141,13 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 // note prints the progress of the run.
 func (b *bench) note(format string, args ...any) {
 	fmt.Fprintf(b.progress, "%s "+format+"\n", append([]any{time.Now().Format(time.TimeOnly)}, args...)...)
+}
+
+// closeShop deletes a shop. A failure is only noted, because the figures are measured.
+func (b *bench) closeShop(ctx context.Context, s *shop) {
+	if err := s.close(ctx, nil); err != nil {
+		b.note("could not delete %s: %v", s.Project, err)
+	}
 }
 
 // openMain starts the shop that most figures share, once, and warms it up.

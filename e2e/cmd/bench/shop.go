@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"gozon/e2e/load"
@@ -19,11 +22,14 @@ const (
 
 // result is one measurement of the shop or of a yardstick.
 type result struct {
-	orders  int
-	elapsed time.Duration
-	cpu     cpuTime
-	load    time.Duration // CPU time of the load generator
+	orders   int
+	accepted time.Duration // from the first request to the last response
+	elapsed  time.Duration // from the first request until all orders were terminal
+	cpu      cpuTime
+	load     time.Duration // CPU time of the load generator
 }
+
+func (r result) acceptRate() float64 { return float64(r.orders) / r.accepted.Seconds() }
 
 func (r result) rate() float64 { return float64(r.orders) / r.elapsed.Seconds() }
 
@@ -59,18 +65,24 @@ func (s *shop) connect(ctx context.Context) error {
 		return err
 	}
 	s.base = s.API
-	if len(gateway) == 1 && reachable(ctx, "http://"+gateway[0].IP+":8080") {
+	if len(gateway) == 1 && connects(ctx, "http://"+gateway[0].IP+":8080") {
 		s.base = "http://" + gateway[0].IP + ":8080"
 	}
 	s.client = load.NewClient(s.base, connections)
 	return nil
 }
 
-func reachable(ctx context.Context, base string) bool {
+// connects reports whether a connection to the base URL can be opened. A container that
+// was just started may refuse connections for a moment, which also shows that it is reachable.
+func connects(ctx context.Context, base string) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	status, _, err := load.NewClient(base, 1).Post(ctx, "/", "", nil)
-	return err == nil && status != 0
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", strings.TrimPrefix(base, "http://"))
+	if err != nil {
+		return errors.Is(err, syscall.ECONNREFUSED)
+	}
+	_ = conn.Close()
+	return true
 }
 
 // close deletes the shop and adds a failure to err.
@@ -83,6 +95,11 @@ func (s *shop) close(ctx context.Context, err error) error {
 
 // settle places n orders of the users 1 to the given number and waits until all are terminal.
 func (s *shop) settle(ctx context.Context, users, n int) (result, error) {
+	return s.settlePlaced(ctx, n, func(placed *load.Orders) error { return s.client.Place(ctx, connections, users, n, placed) })
+}
+
+// settlePlaced calls place, which places n orders, and waits until all are terminal.
+func (s *shop) settlePlaced(ctx context.Context, n int, place func(*load.Orders) error) (result, error) {
 	db, err := s.Session(ctx)
 	if err != nil {
 		return result{}, err
@@ -98,13 +115,14 @@ func (s *shop) settle(ctx context.Context, users, n int) (result, error) {
 	}
 	var placed load.Orders
 	own, start := ownCPU(), time.Now()
-	if err := s.client.Place(ctx, connections, users, n, &placed); err != nil {
+	if err := place(&placed); err != nil {
 		return result{}, err
 	}
+	r := result{orders: n, accepted: time.Since(start)}
 	if err := awaitTerminal(ctx, db, last); err != nil {
 		return result{}, err
 	}
-	r := result{orders: n, elapsed: time.Since(start), load: ownCPU() - own}
+	r.elapsed, r.load = time.Since(start), ownCPU()-own
 	r.cpu, err = m.used(ctx)
 	return r, err
 }

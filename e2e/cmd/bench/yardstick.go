@@ -130,12 +130,12 @@ func inspect(ctx context.Context, s *shop, service string) (inspected, error) {
 	if len(found) != 1 {
 		return inspected{}, fmt.Errorf("%s has %d containers, want 1", service, len(found))
 	}
-	out, err := exec.CommandContext(ctx, "docker", "inspect", found[0].ID).Output() //nolint:gosec // a container id
+	out, err := docker(ctx, "inspect", found[0].ID)
 	if err != nil {
 		return inspected{}, fmt.Errorf("inspect %s: %w", service, err)
 	}
 	var all []inspected
-	if err := json.Unmarshal(out, &all); err != nil || len(all) != 1 {
+	if err := json.Unmarshal([]byte(out), &all); err != nil || len(all) != 1 {
 		return inspected{}, fmt.Errorf("inspect %s: %d containers, %w", service, len(all), err)
 	}
 	return all[0], nil
