@@ -7,23 +7,16 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// Engine reads what containers use from the API of the Docker engine (20.10 or newer). It is
-// safe for concurrent use.
+// Engine reads the CPU time of containers from the API of the Docker engine (20.10 or
+// newer). It is safe for concurrent use.
 type Engine struct {
 	http *http.Client
 	base string
-}
-
-// Usage is what a container has used.
-type Usage struct {
-	CPU time.Duration // CPU time of all its processes since it started
-	// Memory is the working set in bytes: all memory that is charged to the container, less
-	// the file pages that the kernel would drop first. `docker stats` prints the same.
-	Memory int64
 }
 
 // NewEngine connects to the engine that the docker command uses.
@@ -42,48 +35,63 @@ func NewEngine(ctx context.Context) (*Engine, error) {
 	return &Engine{&http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: 10 * time.Second}, "http://engine/v1.41"}, nil
 }
 
-// Usage returns what the container has used until now.
-func (e *Engine) Usage(ctx context.Context, container string) (Usage, error) {
+// CPUTime returns the CPU time of all processes of a container since it started.
+func (e *Engine) CPUTime(ctx context.Context, container string) (time.Duration, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.base+"/containers/"+container+"/stats?stream=false&one-shot=true", http.NoBody)
 	if err != nil {
-		return Usage{}, fmt.Errorf("usage of %s: %w", container, err)
+		return 0, fmt.Errorf("CPU time of %s: %w", container, err)
 	}
 	resp, err := e.http.Do(req)
 	if err != nil {
-		return Usage{}, fmt.Errorf("usage of %s: %w", container, err)
+		return 0, fmt.Errorf("CPU time of %s: %w", container, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return Usage{}, fmt.Errorf("usage of %s: %s", container, resp.Status)
+		return 0, fmt.Errorf("CPU time of %s: %s", container, resp.Status)
 	}
-	u, err := decodeUsage(json.NewDecoder(resp.Body))
-	if err != nil {
-		return Usage{}, fmt.Errorf("usage of %s: %w", container, err)
-	}
-	return u, nil
-}
-
-func decodeUsage(d *json.Decoder) (Usage, error) {
 	var stats struct {
 		CPU struct {
 			Usage struct {
-				Total int64 `json:"total_usage"` // nanoseconds
+				Total time.Duration `json:"total_usage"` // nanoseconds
 			} `json:"cpu_usage"`
 		} `json:"cpu_stats"`
-		Memory struct {
-			Usage int64            `json:"usage"`
-			Stats map[string]int64 `json:"stats"`
-		} `json:"memory_stats"`
 	}
-	if err := d.Decode(&stats); err != nil {
-		return Usage{}, err
+	if err := json.NewDecoder(resp.Body).Decode(&stats); err != nil {
+		return 0, fmt.Errorf("CPU time of %s: %w", container, err)
 	}
-	if stats.CPU.Usage.Total == 0 || stats.Memory.Usage == 0 {
-		return Usage{}, errors.New("the container is not running")
+	if stats.CPU.Usage.Total == 0 {
+		return 0, fmt.Errorf("CPU time of %s: it is not running", container)
 	}
-	inactive, ok := stats.Memory.Stats["total_inactive_file"] // cgroup v1
-	if !ok {
-		inactive = stats.Memory.Stats["inactive_file"] // cgroup v2
+	return stats.CPU.Usage.Total, nil
+}
+
+// ResidentMemory returns the resident memory (RSS) of all processes of a container in bytes,
+// including the mapped pages of their executables.
+func (s *Stack) ResidentMemory(ctx context.Context, c Container) (int64, error) {
+	out, err := docker(ctx, nil, "top", c.ID, "-o", "pid,rss")
+	if err != nil {
+		return 0, err
 	}
-	return Usage{CPU: time.Duration(stats.CPU.Usage.Total), Memory: stats.Memory.Usage - inactive}, nil
+	return sumRSS(out)
+}
+
+// sumRSS adds the second column of the output of ps, which is in KiB.
+func sumRSS(out string) (int64, error) {
+	_, rows, _ := strings.Cut(out, "\n") // without the header
+	var sum int64
+	for line := range strings.Lines(rows) {
+		fields := strings.Fields(line)
+		if len(fields) != 2 {
+			return 0, fmt.Errorf("docker top printed %q, want a pid and its resident memory", line)
+		}
+		kib, err := strconv.ParseInt(fields[1], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("docker top: %w", err)
+		}
+		sum += kib << 10
+	}
+	if sum == 0 {
+		return 0, errors.New("docker top printed no process")
+	}
+	return sum, nil
 }

@@ -46,7 +46,7 @@ func measureHotAccount(ctx context.Context, b *bench) ([]Figure, error) {
 	}
 	hot := &contender{name: "one account", needs: []string{"hot_account"}, run: func(ctx context.Context) (result, error) { return s.settle(ctx, 1, b.orders) }}
 	spread := &contender{name: thousands(users) + " accounts", needs: hot.needs, run: func(ctx context.Context) (result, error) { return s.settle(ctx, users, b.orders) }}
-	if err := b.takeTurns(ctx, []*contender{hot, spread}); err != nil {
+	if err := b.takeTurns(ctx, b.rounds, []*contender{hot, spread}); err != nil {
 		return nil, err
 	}
 	return []Figure{compared("hot_account", ratios(hot.rates(), spread.rates()), atLeast(0.95), hot.against(spread))}, nil

@@ -55,11 +55,11 @@ func startMeter(ctx context.Context, engine *stack.Engine, s *stack.Stack, names
 func (m *meter) read(ctx context.Context) (cpuTime, error) {
 	now := cpuTime{}
 	for _, c := range m.containers {
-		u, err := m.engine.Usage(ctx, c.ID)
+		t, err := m.engine.CPUTime(ctx, c.ID)
 		if err != nil {
 			return nil, err
 		}
-		now[c.Service] += u.CPU
+		now[c.Service] += t
 	}
 	return now, nil
 }
@@ -100,10 +100,14 @@ func cpuRow(name string, runs []result) []string {
 	if slices.ContainsFunc(runs, func(r result) bool { return r.cpu["client"] > 0 }) {
 		client = number(perOrder(func(r result) time.Duration { return r.cpu["client"] }))
 	}
-	return append(row, client, number(perOrder(func(r result) time.Duration { return r.cpu.sum() })))
+	generator := "–"
+	if slices.ContainsFunc(runs, func(r result) bool { return r.load > 0 }) {
+		generator = number(perOrder(func(r result) time.Duration { return r.load }))
+	}
+	return append(row, client, number(perOrder(func(r result) time.Duration { return r.cpu.sum() })), generator)
 }
 
 // cpuHeader is the header of the rows of cpuRow.
 func cpuHeader() []string {
-	return append(append([]string{"CPU time for one order, µs"}, services...), "client", "sum")
+	return append(append([]string{"CPU time for one order, µs"}, services...), "client", "sum", "load generator, not in the sum")
 }

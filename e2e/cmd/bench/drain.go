@@ -29,14 +29,10 @@ func measureDrain(ctx context.Context, b *bench) ([]Figure, error) {
 	publish := &contender{name: "publishing single messages", needs: drain.needs, run: func(ctx context.Context) (result, error) {
 		return y.run(ctx, "rabbitmq", "publish", b.drainOrders, 100)
 	}}
-	rounds := b.rounds
-	b.rounds = b.drainRounds
-	err = b.takeTurns(ctx, []*contender{drain, publish})
-	b.rounds = rounds
-	if err != nil {
+	all := []*contender{drain, publish}
+	if err := b.takeTurns(ctx, b.drainRounds, all); err != nil {
 		return nil, err
 	}
-	all := []*contender{drain, publish}
 	t := cpuTable(all)
 	t.Title = "CPU time by container while draining"
 	b.report.Tables = append(b.report.Tables, t)

@@ -83,12 +83,15 @@ func measureGateway(ctx context.Context, b *bench) (figures []Figure, err error)
 			return nil, fmt.Errorf("%s does not answer: %w", h.name, err)
 		}
 	}
-	for turn := range 2*b.rounds + 1 { // the first turn is the warm-up
+	for range 2*b.rounds + 1 {
 		for _, h := range hops {
-			if err := h.measure(ctx, b, turn == 0); err != nil {
+			if err := h.measure(ctx, b); err != nil {
 				return nil, fmt.Errorf("%s: %w", h.name, err)
 			}
 		}
+	}
+	for _, h := range hops { // the first turn was the warm-up
+		h.rates, h.cpu = h.rates[1:], h.cpu[1:]
 	}
 	b.report.Tables = append(b.report.Tables, Table{
 		Title: "GETs through one proxy", Header: []string{"proxy", "GETs/s", "CPU time of the proxy for one GET, µs"},
@@ -118,23 +121,26 @@ type hop struct {
 	rates, cpu []float64 // GETs per second; microseconds of CPU time for one GET
 }
 
-func (h *hop) measure(ctx context.Context, b *bench, warmUp bool) error {
-	before, err := b.engine.Usage(ctx, h.container.id)
+func (h *hop) measure(ctx context.Context, b *bench) error {
+	before, err := b.engine.CPUTime(ctx, h.container.id)
 	if err != nil {
 		return err
 	}
 	start := time.Now()
 	n, err := h.client.GetFor(ctx, connections, gatewayPath, gatewaySlice)
 	elapsed := time.Since(start)
+	if err == nil && n == 0 {
+		err = errors.New("no GET was answered")
+	}
 	if err != nil {
 		return err
 	}
-	after, err := b.engine.Usage(ctx, h.container.id)
-	if err != nil || warmUp {
+	after, err := b.engine.CPUTime(ctx, h.container.id)
+	if err != nil {
 		return err
 	}
 	h.rates = append(h.rates, float64(n)/elapsed.Seconds())
-	h.cpu = append(h.cpu, float64((after.CPU-before.CPU).Microseconds())/float64(n))
+	h.cpu = append(h.cpu, float64((after-before).Microseconds())/float64(n))
 	return nil
 }
 

@@ -22,6 +22,9 @@ func groups() []group {
 		{[]string{"hot_account"}, measureHotAccount},
 		{[]string{"drain"}, measureDrain},
 		{[]string{"gateway"}, measureGateway},
+		{[]string{"streams"}, measureStreams},
+		{[]string{"footprint"}, measureFootprint},
+		{[]string{"history"}, measureHistory}, // last, because it deletes the shared shop
 	}
 }
 

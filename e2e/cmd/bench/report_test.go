@@ -97,3 +97,17 @@ func TestOnlyKnownFiguresCanBeSelected(t *testing.T) {
 	_, err = parseSelection("throughput,speed")
 	require.ErrorContains(t, err, `unknown figure "speed"`)
 }
+
+func TestCPURowIsTheMedianForOneOrder(t *testing.T) {
+	t.Parallel()
+	run := func(orders int, gateway, postgres time.Duration) result {
+		return result{orders: orders, cpu: cpuTime{"gateway": gateway, "postgres": postgres}, load: gateway}
+	}
+	row := cpuRow("the shop", []result{
+		run(1000, 100*time.Millisecond, 200*time.Millisecond), // 100 and 200 µs
+		run(2000, 400*time.Millisecond, 200*time.Millisecond), // 200 and 100 µs
+		run(1000, 150*time.Millisecond, 900*time.Millisecond), // 150 and 900 µs
+	})
+	require.Len(t, row, len(cpuHeader()))
+	require.Equal(t, []string{"the shop", "150", "–", "–", "200", "–", "–", "–", "300", "150"}, row)
+}

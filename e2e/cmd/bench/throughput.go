@@ -63,7 +63,7 @@ func measureThroughput(ctx context.Context, b *bench) ([]Figure, error) {
 	if err := b.warmUp(ctx, river, dbos); err != nil {
 		return nil, err
 	}
-	if err := b.takeTurns(ctx, all); err != nil {
+	if err := b.takeTurns(ctx, b.rounds, all); err != nil {
 		return nil, err
 	}
 	var figures []Figure
@@ -86,8 +86,8 @@ func measureThroughput(ctx context.Context, b *bench) ([]Figure, error) {
 
 // takeTurns runs the contenders that the selected figures need in each round, one after
 // another.
-func (b *bench) takeTurns(ctx context.Context, all []*contender) error {
-	for round := range b.rounds {
+func (b *bench) takeTurns(ctx context.Context, rounds int, all []*contender) error {
+	for round := range rounds {
 		for _, c := range all {
 			if !b.figures.any(c.needs) {
 				continue
