@@ -1,15 +1,10 @@
 package load
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/textproto"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -35,7 +30,11 @@ func (c *Client) GetFor(ctx context.Context, connections int, path string, durat
 			if _, err := p.Write(request); err != nil {
 				return fmt.Errorf("get %s: %w", path, err)
 			}
-			if err := skipResponse(p.in); err != nil {
+			status, _, err := p.response()
+			if err == nil && status != http.StatusOK {
+				err = fmt.Errorf("the response is %d", status)
+			}
+			if err != nil {
 				return fmt.Errorf("get %s: %w", path, err)
 			}
 			answered.Add(1)
@@ -43,42 +42,6 @@ func (c *Client) GetFor(ctx context.Context, connections int, path string, durat
 		return nil
 	})
 	return int(answered.Load()), err
-}
-
-var errNoLength = errors.New("the response has no Content-Length")
-
-// skipResponse reads a response with the status 200 and a Content-Length.
-func skipResponse(in *bufio.Reader) error {
-	line, err := in.ReadSlice('\n')
-	if err != nil {
-		return err
-	}
-	if !strings.HasPrefix(string(line), "HTTP/1.1 200 ") {
-		return fmt.Errorf("the response is %q", line)
-	}
-	length := -1
-	for {
-		line, err := in.ReadSlice('\n')
-		if err != nil {
-			return err
-		}
-		if len(line) <= len("\r\n") {
-			break
-		}
-		const header = "Content-Length:"
-		if len(line) > len(header) && strings.EqualFold(string(line[:len(header)]), header) {
-			if length, err = strconv.Atoi(textproto.TrimString(string(line[len(header):]))); err != nil {
-				return fmt.Errorf("length: %w", err)
-			}
-		}
-	}
-	if length < 0 {
-		return errNoLength
-	}
-	if _, err := in.Discard(length); err != nil {
-		return fmt.Errorf("body: %w", errors.Join(err, io.ErrUnexpectedEOF))
-	}
-	return nil
 }
 
 // Latencies sends n GETs one after another over one connection. path returns the path of
