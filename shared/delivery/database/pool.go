@@ -31,10 +31,13 @@ func Open(c Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Bound statements and locks on the server, so that they end even if this process
-	// disappears without closing its connections.
 	for name, value := range map[string]string{
+		// Bound statements and locks on the server, so that they end even if this process
+		// disappears without closing its connections.
 		"statement_timeout": "15s", "lock_timeout": "10s", "idle_in_transaction_session_timeout": "30s",
+		// Every statement of a service has an index. A cached plan that was made while its table
+		// was empty would read the whole table, as it grows, until the next ANALYZE.
+		"enable_seqscan": "off",
 	} {
 		if conn.RuntimeParams[name] == "" {
 			conn.RuntimeParams[name] = value

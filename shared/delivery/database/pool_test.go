@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
@@ -39,6 +40,26 @@ go_sql_idle_connections{db_name="orders"} 0
 	n, err := testutil.GatherAndCount(reg)
 	require.NoError(t, err)
 	require.Equal(t, 8, n)
+}
+
+// A statement whose plan was cached while its table was empty still uses the index when the
+// table has grown. Statistics of the table are collected only later.
+func TestPlansOfEmptyTablesUseTheIndex(t *testing.T) {
+	t.Parallel()
+	_, db := databasetest.New(t).Open(t, schema, files(map[string]string{"00001_parts.sql": createParts}))
+	conn, err := db.Acquire(t.Context())
+	require.NoError(t, err)
+	defer conn.Release()
+	update := database.NewTable[part]().Update()
+	_, err = conn.Exec(t.Context(), "SET plan_cache_mode = force_generic_plan")
+	require.NoError(t, err)
+	_, err = conn.Exec(t.Context(), "PREPARE change AS "+update.SQL)
+	require.NoError(t, err)
+	rows, err := conn.Query(t.Context(), "EXPLAIN EXECUTE change (NULL, NULL, NULL, NULL, NULL, NULL, NULL)")
+	require.NoError(t, err)
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(plan, "\n"), "Index Scan using parts_pkey")
 }
 
 // A caller that never returns its connection does not keep the process from ending.
