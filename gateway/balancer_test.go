@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -208,20 +209,25 @@ func TestReadIsRetriedOnce(t *testing.T) {
 	}
 }
 
-// http.RoundTripper requires that the request is not modified.
+// Every attempt sends the same bytes, and the request of the client does not change.
 func TestBalancerDoesNotModifyTheRequest(t *testing.T) {
 	t.Parallel()
-	all, _ := serveFaulty(t, 2, failOnce(http.StatusCreated))
+	all, executed := serveFaulty(t, 2, failOnce(http.StatusCreated))
 	f := startFaulty(t, all)
-	b := &balancer{upstream: f.up, metrics: f.up.metrics, next: &http.Transport{DialContext: dial}}
+	b := &balancer{upstream: f.up, metrics: f.up.metrics}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://orders/orders", strings.NewReader("x"))
 	require.NoError(t, err)
 	req.Header.Set("Idempotency-Key", "k")
 	body, before := req.Body, req.Clone(t.Context())
-	resp, err := b.RoundTrip(req)
+	out := newOutgoing(nil, req, []byte("x"))
+	out.Timeout = time.Minute
+	wire := bytes.Clone(out.Wire)
+	resp, _, err := b.send(t.Context(), out)
 	require.NoError(t, err)
-	require.NoError(t, resp.Body.Close())
+	defer resp.Close()
 	require.Equal(t, http.StatusCreated, resp.StatusCode)
+	require.EqualValues(t, 2, executed.Load())
+	require.Equal(t, wire, out.Wire)
 	require.Equal(t, before.URL, req.URL)
 	require.Equal(t, before.Header, req.Header)
 	require.Equal(t, body, req.Body)

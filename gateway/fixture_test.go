@@ -97,13 +97,18 @@ func startLogging(t testing.TB, log *slog.Logger, timeout time.Duration, replica
 	health.Add("orders", service.Degrading, f.up.ready)
 	f.setLookup(t, nil, replicas...)
 	engine := service.NewEngine(log, reg, health)
-	registerProxies(engine, map[string]http.Handler{"/orders": newProxy(f.up, timeout, health.Done(), log, m)}, 64<<10)
+	streams := newStreams(log)
+	registerProxies(engine, map[string]*proxy{"/orders": newProxy(f.up, timeout, streams, log, m)}, 64<<10)
 	l, err := service.Listen(t.Context(), "127.0.0.1:0")
 	require.NoError(t, err)
 	f.url = "http://" + l.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- service.ServeHTTP(l, engine, health).Run(ctx) }()
+	go func() {
+		ended <- service.Run(ctx, discard, time.Minute,
+			service.Part{Name: "streams", Run: func(ctx context.Context) error { return streams.run(ctx, health.Done()) }},
+			service.ServeHTTP(l, engine, health))
+	}()
 	f.stop = sync.OnceValue(func() error { cancel(); return <-ended })
 	t.Cleanup(cancel)
 	return f

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +85,71 @@ func TestForwardedHeaders(t *testing.T) {
 	require.Equal(t, "127.0.0.1", h.Get("X-Forwarded-For"))
 	resp, _ = f.call(t, http.MethodGet, "/orders", http.NoBody, "Connection", "X-Request-Id")
 	require.Equal(t, resp.Header.Values("X-Request-Id"), (<-seen).Values("X-Request-Id"))
+}
+
+// The headers of a response that describe a single connection are not forwarded.
+func TestResponseHeaders(t *testing.T) {
+	t.Parallel()
+	f := start(t, time.Minute, serveAt(t, "127.0.0.1:0", func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		h["Set-Cookie"], h["Date"] = []string{"a", "b"}, []string{"now"}
+		for _, name := range []string{"X-Secret", "Keep-Alive", "Upgrade", "Proxy-Authenticate", "Te", "X-Request-Id"} {
+			h.Set(name, "s")
+		}
+		h.Set("Connection", "X-Secret, Keep-Alive")
+	}))
+	resp, _ := f.call(t, http.MethodGet, "/orders", http.NoBody, "X-Request-Id", "mine")
+	require.Equal(t, http.Header{"Set-Cookie": {"a", "b"}, "Date": {"now"}, "X-Request-Id": {"mine"}, "Content-Length": {"0"}}, resp.Header)
+}
+
+func TestInformationalResponsesAreForwarded(t *testing.T) {
+	t.Parallel()
+	f := start(t, time.Minute, serveAt(t, "127.0.0.1:0", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Link", "x")
+		w.WriteHeader(http.StatusEarlyHints)
+		w.Header().Del("Link")
+		echo(w, r)
+	}))
+	var hints []string
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+		hints = append(hints, fmt.Sprint(code, h.Get("Link")))
+		return nil
+	}})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.url+"/orders", http.NoBody)
+	require.NoError(t, err)
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Equal(t, []string{"103x"}, hints)
+	require.Empty(t, resp.Header.Get("Link"))
+	require.Len(t, resp.Header.Values("X-Request-Id"), 1)
+	require.Equal(t, http.StatusOK, sendRaw(t, f.url, "GET /orders HTTP/1.0\r\n\r\n").StatusCode, "HTTP/1.0 has no informational responses")
+}
+
+// A response of unknown length is not buffered.
+func TestResponseOfUnknownLength(t *testing.T) {
+	t.Parallel()
+	next := make(chan struct{})
+	f := start(t, time.Minute, serveAt(t, "127.0.0.1:0", func(w http.ResponseWriter, _ *http.Request) {
+		for range 3 {
+			_, _ = io.WriteString(w, "x")
+			_ = http.NewResponseController(w).Flush()
+			<-next
+		}
+	}))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.url+"/orders", http.NoBody)
+	require.NoError(t, err)
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	for range 3 { // each part arrives before the next one is sent
+		_, err = io.ReadFull(resp.Body, make([]byte, 1))
+		require.NoError(t, err)
+		next <- struct{}{}
+	}
+	rest, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Empty(t, rest)
 }
 
 func TestBodyLimit(t *testing.T) {

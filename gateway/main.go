@@ -15,8 +15,8 @@
 //	client disconnects                    the request to the service is cancelled
 //	gateway shuts down                    requests in flight finish, event streams end at once
 //
-// Only the gateway retries requests. The retries of net/http are disabled, and no header
-// other than Idempotency-Key makes a POST retryable.
+// Only the gateway retries requests, and no header other than Idempotency-Key makes a POST
+// retryable.
 package main
 
 import (
@@ -25,7 +25,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"time"
 
@@ -78,12 +77,15 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 		return errors.Join(err, api.Close(), metrics.Close())
 	}
 	upstreamMetrics := newMetrics(reg)
-	parts := []service.Part{cfg.Service.ServeMetrics(metrics, reg)}
-	proxies := map[string]http.Handler{}
+	streams := newStreams(log)
+	parts := []service.Part{cfg.Service.ServeMetrics(metrics, reg), {Name: "streams", Run: func(ctx context.Context) error {
+		return streams.run(ctx, health.Done())
+	}}}
+	proxies := map[string]*proxy{}
 	for _, r := range cfg.Routes {
 		up := newUpstream(r.target, net.DefaultResolver.LookupNetIP, upstreamMetrics)
 		health.Add(up.name, service.Degrading, up.ready)
-		proxies[r.prefix] = newProxy(up, cfg.UpstreamTimeout, health.Done(), log, upstreamMetrics)
+		proxies[r.prefix] = newProxy(up, cfg.UpstreamTimeout, streams, log, upstreamMetrics)
 		parts = append(parts, service.Part{Name: "resolver for " + up.name, Run: func(ctx context.Context) error {
 			return up.run(ctx, cfg.ResolveEvery, log)
 		}})

@@ -2,93 +2,151 @@ package main
 
 import (
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httputil"
 	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"gozon/gateway/internal/http1"
 	"gozon/shared/service"
 	"gozon/shared/web/problem"
 )
 
-// newProxy returns a proxy that forwards requests to a service. A response of unknown
-// length, such as an event stream, is forwarded unbuffered. Event streams end when done
-// is closed.
-func newProxy(u *upstream, timeout time.Duration, done <-chan struct{}, log *slog.Logger, m *metrics) *httputil.ReverseProxy {
-	return &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.Out.URL.Scheme, r.Out.URL.Host = "http", u.name
-			r.Out.Host = r.In.Host
-			r.SetXForwarded()
-			// Restore the request id: it is missing from Out if the client listed it in Connection.
-			r.Out.Header.Set(service.RequestIDHeader, r.In.Header.Get(service.RequestIDHeader))
-		},
-		Transport: &balancer{upstream: u, metrics: m, next: &http.Transport{
-			DialContext:           dial,
-			MaxIdleConns:          0, // no total limit, so that services do not compete for connections
-			MaxIdleConnsPerHost:   512,
-			IdleConnTimeout:       time.Minute, // shorter than the idle timeout of the services
-			ResponseHeaderTimeout: timeout,
-			DisableCompression:    true, // forward the client's own Accept-Encoding
-		}},
-		BufferPool: &bufferPool{},
-		ErrorLog:   slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		ModifyResponse: func(r *http.Response) error {
-			r.Header.Del(service.RequestIDHeader) // the gateway has already set it
-			if isStream(r.Header) {
-				r.Body = newStreamBody(r.Body, done)
-				r.Header.Set("Connection", "close") // the write deadline must not apply to another request
+// proxy forwards requests to a service.
+type proxy struct {
+	balancer balancer
+	timeout  time.Duration // for the head of a response
+	streams  *streams
+	log      *slog.Logger
+	buffers  bufferPool
+}
+
+func newProxy(u *upstream, timeout time.Duration, s *streams, log *slog.Logger, m *metrics) *proxy {
+	return &proxy{balancer: balancer{upstream: u, metrics: m}, timeout: timeout, streams: s, log: log}
+}
+
+// forward sends the request of c, with the given body, to the service, and its response to
+// the client. If the response breaks off, so does the response to the client.
+func (p *proxy) forward(c *gin.Context, body []byte) {
+	buf := p.buffers.get()
+	defer p.buffers.put(buf)
+	out := newOutgoing((*buf)[:0], c.Request, body)
+	out.Timeout = p.timeout
+	if c.Request.ProtoAtLeast(1, 1) {
+		out.Informational = func(i http1.Informational) { forwardInformational(c.Writer, i) }
+	}
+	resp, replica, err := p.balancer.send(c.Request.Context(), out)
+	*buf = out.Wire
+	if err != nil {
+		p.respondFailure(c, err)
+		return
+	}
+	defer resp.Close()
+	copyHeader(c.Writer.Header(), resp.Header)
+	c.Status(resp.StatusCode)
+	if isStream(resp) {
+		// A stream stays open for hours and would count against its replica all that time.
+		replica.done()
+		p.streams.forward(c, resp)
+		return
+	}
+	defer replica.done()
+	copyBody(c.Writer, resp, (*buf)[:cap(*buf)])
+}
+
+// forwardInformational writes a 1xx response. gin only supports final ones.
+func forwardInformational(w gin.ResponseWriter, i http1.Informational) {
+	plain, ok := w.(interface{ Unwrap() http.ResponseWriter })
+	if !ok {
+		return
+	}
+	id := w.Header().Get(service.RequestIDHeader)
+	copyHeader(w.Header(), i.Header)
+	plain.Unwrap().WriteHeader(i.StatusCode)
+	clear(w.Header())
+	w.Header().Set(service.RequestIDHeader, id)
+}
+
+// copyHeader adds the headers of a response to those of the response to the client. They
+// share the values.
+func copyHeader(dst, src http.Header) {
+	dropped := namedInConnection(src)
+	for name, values := range src {
+		// The gateway has already set the request id.
+		if !isHopByHop(name) && !dropped[name] && name != service.RequestIDHeader {
+			dst[name] = values
+		}
+	}
+}
+
+// copyBody copies the body of resp to w. A response of unknown length is not held back in
+// a buffer. If the body or the connection to the client breaks off, copyBody aborts the
+// response with a panic that net/http does not log.
+func copyBody(w gin.ResponseWriter, resp *http1.Response, buf []byte) {
+	for {
+		n, err := resp.Read(buf)
+		if n > 0 {
+			if _, err := w.Write(buf[:n]); err != nil {
+				panic(http.ErrAbortHandler)
 			}
-			return nil
-		},
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			respondFailure(w, r, err, u, log, m)
-		},
+		}
+		switch {
+		case err == io.EOF: //nolint:errorlint // io.Reader returns io.EOF itself
+			return
+		case err != nil:
+			panic(http.ErrAbortHandler)
+		case resp.ContentLength < 0 && !resp.Buffered():
+			w.Flush()
+		}
 	}
 }
 
 // respondFailure responds to a request that the service did not answer. The problem
 // reports what is known about the outcome.
-func respondFailure(w http.ResponseWriter, r *http.Request, err error, u *upstream, log *slog.Logger, m *metrics) {
-	c, _ := w.(gin.ResponseWriter)
-	fail := func(kind string, p *problem.Problem) {
-		m.failures.WithLabelValues(u.name, kind).Inc()
-		log.WarnContext(r.Context(), "proxy: request failed, responding with a problem", "service", u.name, "kind", kind, "error", err)
-		problem.WriteTo(c, p)
+func (p *proxy) respondFailure(c *gin.Context, err error) {
+	m, name, ctx := p.balancer.metrics, p.balancer.upstream.name, c.Request.Context()
+	fail := func(kind string, pr *problem.Problem) {
+		m.failures.WithLabelValues(name, kind).Inc()
+		p.log.WarnContext(ctx, "proxy: request failed, responding with a problem", "service", name, "kind", kind, "error", err)
+		problem.Write(c, pr)
 	}
 	switch {
-	case r.Context().Err() != nil:
-		m.failures.WithLabelValues(u.name, "client_gone").Inc()
-		w.WriteHeader(problem.StatusClientGone)
+	case ctx.Err() != nil:
+		m.failures.WithLabelValues(name, "client_gone").Inc()
+		c.Status(problem.StatusClientGone)
 	case errors.Is(err, errNotSent):
 		fail("unreachable", problem.BadGateway("the service is unreachable; nothing was done, so a retry is safe"))
 	case isTimeout(err):
 		fail("timeout", problem.OutcomeUnknown("the service did not respond in time; the request may or may not have been processed"))
-	case isRead(r.Method):
+	case isRead(c.Request.Method):
 		fail("broken", problem.BadGateway("the connection to the service was lost; a retry is safe"))
 	default:
 		fail("broken", problem.BadGatewayUnknown("the connection to the service was lost; the request may or may not have been processed"))
 	}
 }
 
-// bufferPool implements httputil.BufferPool.
+// bufferPool holds the buffers of requests in flight: first for the request, then for the
+// body of its response.
 type bufferPool struct{ pool sync.Pool }
 
-// bufferSize is small because a buffer is held until its response ends, and event streams
-// stay open for hours. 4 KiB hold most responses and cost 20 MiB for 5,000 streams; the
-// default of 32 KiB would cost 160 MiB.
-const bufferSize = 4 << 10
+const (
+	bufferSize    = 4 << 10  // holds most requests and responses
+	bufferSizeMax = 16 << 10 // larger buffers are not kept
+)
 
-// Get implements httputil.BufferPool.
-func (p *bufferPool) Get() []byte {
+func (p *bufferPool) get() *[]byte {
 	if b, ok := p.pool.Get().(*[]byte); ok {
-		return *b
+		return b
 	}
-	return make([]byte, bufferSize)
+	b := make([]byte, 0, bufferSize)
+	return &b
 }
 
-// Put implements httputil.BufferPool.
-func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }
+func (p *bufferPool) put(b *[]byte) {
+	if cap(*b) <= bufferSizeMax {
+		p.pool.Put(b)
+	}
+}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -16,15 +15,15 @@ import (
 // slow client therefore never occupies a connection to a service, and a request that
 // could not be sent to one replica can be sent to another. On failure, readBody responds
 // with a problem and returns false.
-func readBody(c *gin.Context, limit int64) bool {
+func readBody(c *gin.Context, limit int64) (body []byte, ok bool) {
 	r := c.Request
 	if r.ContentLength == 0 || r.Body == http.NoBody {
-		return true
+		return nil, true
 	}
-	tooLarge := func() bool {
+	tooLarge := func() ([]byte, bool) {
 		c.Header("Connection", "close")
 		problem.Write(c, problem.TooLarge(fmt.Sprintf("the body must be at most %d KiB", limit>>10)))
-		return false
+		return nil, false
 	}
 	if r.ContentLength > limit {
 		return tooLarge()
@@ -36,9 +35,7 @@ func readBody(c *gin.Context, limit int64) bool {
 		return tooLarge()
 	case err != nil:
 		problem.Write(c, problem.Malformed("the body is incomplete"))
-		return false
+		return nil, false
 	}
-	r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
-	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-	return true
+	return body, true
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -47,25 +46,22 @@ func (rs *routes) UnmarshalText(text []byte) error {
 // registerProxies registers each proxy for its prefix and every path below it. It forwards
 // all methods, including those unknown to gin: only the service knows which methods a path
 // allows.
-func registerProxies(e *gin.Engine, proxies map[string]http.Handler, maxBody int64) {
-	forward := func(c *gin.Context, h http.Handler) {
-		if !readBody(c, maxBody) {
-			return
+func registerProxies(e *gin.Engine, proxies map[string]*proxy, maxBody int64) {
+	forward := func(c *gin.Context, p *proxy) {
+		if body, ok := readBody(c, maxBody); ok {
+			p.forward(c, body)
 		}
-		w := streamWriter{c.Writer}
-		defer w.extendDeadline() // for the final flush of the response
-		h.ServeHTTP(w, c.Request)
 	}
-	for prefix, h := range proxies {
-		handle := func(c *gin.Context) { forward(c, h) }
+	for prefix, p := range proxies {
+		handle := func(c *gin.Context) { forward(c, p) }
 		e.Any(prefix, handle)
 		e.Any(prefix+"/*rest", handle)
 	}
 	e.NoMethod(func(c *gin.Context) {
 		segment, _, _ := strings.Cut(strings.TrimPrefix(c.Request.URL.Path, "/"), "/")
-		if h, ok := proxies["/"+segment]; ok {
+		if p, ok := proxies["/"+segment]; ok {
 			c.Writer.Header().Del("Allow") // set by gin to the methods of Any
-			forward(c, h)
+			forward(c, p)
 			return
 		}
 		service.MethodNotAllowed(c)

@@ -2,79 +2,86 @@ package main
 
 import (
 	"io"
-	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/gin-gonic/gin"
+	"gozon/gateway/internal/http1"
 )
 
-// isStream reports whether a response with header h is an event stream. An event stream
-// does not end until one side closes it.
-func isStream(h http.Header) bool {
-	mediaType, _, _ := strings.Cut(h.Get("Content-Type"), ";")
-	return strings.EqualFold(strings.TrimSpace(mediaType), "text/event-stream")
+const (
+	// streamWriteTimeout is how long a write to an event stream may wait for the client to
+	// read. Without a limit, a client that stops reading could block a write forever, and
+	// with it the shutdown of the gateway. The service cannot unblock it: by then it has
+	// closed its own connection.
+	streamWriteTimeout = 10 * time.Second
+	// streamBufferSize is how much of a stream is forwarded at once. Each stream has a buffer
+	// of this size for as long as it is open. Most events fit into it.
+	streamBufferSize = 1 << 10
+)
+
+// isStream reports whether resp is an event stream. An event stream does not end until one
+// side closes it.
+func isStream(resp *http1.Response) bool {
+	mediaType, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
+	return resp.ContentLength < 0 && strings.EqualFold(strings.TrimSpace(mediaType), "text/event-stream")
 }
 
-// streamBody is the body of an event stream. When the gateway starts to shut down, the
-// body returns io.EOF, as if the service had ended the stream: its client reconnects
-// elsewhere, and shutdown does not wait for the stream.
-type streamBody struct {
-	io.ReadCloser
-	stopped atomic.Bool
-	closed  chan struct{}
-	once    sync.Once
+// stream is an event stream on its way from a service to a client.
+type stream struct {
+	source *http1.Stream
+	client interface {
+		io.Writer
+		SetWriteDeadline(t time.Time) error
+	}
+	chunked bool // each write to the client must be a chunk
+	ended   atomic.Bool
 }
 
-// newStreamBody returns a body that ends when done is closed.
-func newStreamBody(body io.ReadCloser, done <-chan struct{}) *streamBody {
-	s := &streamBody{ReadCloser: body, closed: make(chan struct{})}
-	go func() {
-		select {
-		case <-done:
-			s.stopped.Store(true)
-			_ = body.Close() // unblocks Read
-		case <-s.closed:
+// end ends the stream as if the service had ended it.
+func (s *stream) end() {
+	s.ended.Store(true)
+	_ = s.source.Close() // unblocks Read
+}
+
+const (
+	chunkHeadSize = len("000\r\n") // three digits are enough for streamBufferSize
+	chunkTailSize = len("\r\n")
+	lastChunk     = "0\r\n\r\n"
+)
+
+// copy forwards the stream until it ends. A stream that broke off is not complete.
+func (s *stream) copy() (complete bool) {
+	buf := make([]byte, chunkHeadSize+streamBufferSize+chunkTailSize)
+	for {
+		n, err := s.source.Read(buf[chunkHeadSize:][:streamBufferSize])
+		if n > 0 && s.write(s.frame(buf, n)) != nil {
+			return false
 		}
-	}()
-	return s
-}
-
-// Read implements io.Reader.
-func (s *streamBody) Read(p []byte) (int, error) {
-	n, err := s.ReadCloser.Read(p)
-	if err != nil && s.stopped.Load() {
-		err = io.EOF
+		if err != nil {
+			return err == io.EOF || s.ended.Load() //nolint:errorlint // io.Reader returns io.EOF itself
+		}
 	}
-	return n, err
 }
 
-// Close implements io.Closer.
-func (s *streamBody) Close() error {
-	s.once.Do(func() { close(s.closed) })
-	return s.ReadCloser.Close()
-}
-
-// streamWriteTimeout is how long a write to an event stream may wait for the client to read.
-const streamWriteTimeout = 10 * time.Second
-
-// streamWriter sets a write deadline if the response is an event stream. Without one, a
-// client that stops reading could block a write forever, and with it the shutdown of the
-// gateway. The service cannot unblock it: by then it has closed its own connection.
-type streamWriter struct{ gin.ResponseWriter }
-
-// Write implements io.Writer.
-func (w streamWriter) Write(b []byte) (int, error) {
-	w.extendDeadline()
-	return w.ResponseWriter.Write(b)
-}
-
-// extendDeadline sets the deadline for the writes that follow. The error is ignored:
-// setting the deadline fails only if the connection is closed.
-func (w streamWriter) extendDeadline() {
-	if isStream(w.Header()) {
-		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(streamWriteTimeout))
+// frame returns the part of buf to write: the n bytes after chunkHeadSize, as a chunk if the
+// client expects chunks. It avoids fmt, for which the stack of each stream would grow.
+func (s *stream) frame(buf []byte, n int) []byte {
+	end := chunkHeadSize + n
+	if !s.chunked {
+		return buf[chunkHeadSize:end]
 	}
+	const digits = "0123456789abcdef"
+	buf[0], buf[1], buf[2] = digits[n>>8], digits[n>>4&0xf], digits[n&0xf]
+	copy(buf[3:], "\r\n")
+	copy(buf[end:], "\r\n")
+	return buf[:end+chunkTailSize]
+}
+
+func (s *stream) write(b []byte) error {
+	if err := s.client.SetWriteDeadline(time.Now().Add(streamWriteTimeout)); err != nil {
+		return err
+	}
+	_, err := s.client.Write(b)
+	return err
 }

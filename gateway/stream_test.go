@@ -72,7 +72,7 @@ func TestReadTimeoutDoesNotEndAStream(t *testing.T) {
 	})
 	f := start(t, time.Minute, b)
 	engine, m := service.NewEngine(discard, service.NewRegistry(), &service.Health{}), newMetrics(service.NewRegistry())
-	registerProxies(engine, map[string]http.Handler{"/orders": newProxy(f.up, time.Minute, nil, discard, m)}, 64<<10)
+	registerProxies(engine, map[string]*proxy{"/orders": newProxy(f.up, time.Minute, newStreams(discard), discard, m)}, 64<<10)
 	srv := httptest.NewUnstartedServer(engine)
 	srv.Config.ReadTimeout = readTimeout
 	srv.Start()
@@ -167,4 +167,84 @@ func TestStreamsDoNotCountAsInFlight(t *testing.T) {
 	for _, r := range *f.up.replicas.Load() {
 		require.Zero(t, r.inFlight.Load())
 	}
+}
+
+// HTTP/1.0 has no chunks: the end of the connection ends the stream.
+func TestStreamToHTTP10(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	close(release)
+	f := start(t, time.Minute, serveAt(t, "127.0.0.1:0", events(release, nil)))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://")) //nolint:noctx // the test closes it
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprint(conn, "GET /orders/events HTTP/1.0\r\n\r\n")
+	require.NoError(t, err)
+	all, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	require.True(t, bytes.HasPrefix(all, []byte("HTTP/1.0 200 OK\r\n")), string(all))
+	require.True(t, bytes.HasSuffix(all, []byte("\r\n\r\ndata: first\n\ndata: last\n\n")), string(all))
+}
+
+// A connection of HTTP/2 cannot be taken over. Streams work all the same.
+func TestStreamToHTTP2(t *testing.T) {
+	t.Parallel()
+	for name, truncated := range map[string]bool{"complete": false, "truncated": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			release, next := make(chan struct{}), make(chan struct{})
+			b := serveAt(t, "127.0.0.1:0", func(w http.ResponseWriter, r *http.Request) {
+				events(release, nil)(w, r)
+				_ = http.NewResponseController(w).Flush()
+				<-next
+				if truncated {
+					panic(http.ErrAbortHandler)
+				}
+			})
+			f := start(t, time.Minute, b)
+			engine, m := service.NewEngine(discard, service.NewRegistry(), &service.Health{}), newMetrics(service.NewRegistry())
+			registerProxies(engine, map[string]*proxy{"/orders": newProxy(f.up, time.Minute, newStreams(discard), discard, m)}, 64<<10)
+			srv := httptest.NewUnstartedServer(engine)
+			srv.EnableHTTP2 = true
+			srv.StartTLS()
+			t.Cleanup(srv.Close)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/orders/events", http.NoBody)
+			require.NoError(t, err)
+			resp, err := srv.Client().Do(req)
+			require.NoError(t, err)
+			defer resp.Body.Close()
+			require.Equal(t, 2, resp.ProtoMajor)
+			r := bufio.NewReader(resp.Body)
+			for _, want := range []string{"data: first\n", "\n", "data: last\n"} {
+				if want == "data: last\n" {
+					close(release)
+				}
+				line, err := r.ReadString('\n')
+				require.NoError(t, err)
+				require.Equal(t, want, line)
+			}
+			close(next)
+			_, err = io.ReadAll(r)
+			if truncated {
+				require.ErrorContains(t, err, "stream error")
+			} else {
+				require.NoError(t, err)
+			}
+		})
+	}
+}
+
+// A client that disconnects from a stream cancels the request to the service.
+func TestClientLeavesAStream(t *testing.T) {
+	t.Parallel()
+	disconnected := make(chan struct{})
+	f := start(t, time.Minute, serveAt(t, "127.0.0.1:0", events(nil, disconnected)))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://")) //nolint:noctx // the test closes it
+	require.NoError(t, err)
+	_, err = fmt.Fprint(conn, "GET /orders/events HTTP/1.1\r\nHost: a\r\n\r\nmore")
+	require.NoError(t, err)
+	_, err = bufio.NewReader(conn).ReadString('\n')
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+	<-disconnected
 }

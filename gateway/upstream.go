@@ -12,12 +12,16 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"gozon/gateway/internal/http1"
 )
 
 const (
 	lookupTimeout = 2 * time.Second
 	// skipFor is how long a replica is skipped after a failure.
 	skipFor = 2 * time.Second
+	// idleTimeout is shorter than the idle timeout of the services.
+	idleTimeout = time.Minute
 )
 
 var errNoReplica = errors.New("no replica is known")
@@ -41,9 +45,13 @@ type upstream struct {
 // replica is one address of a service.
 type replica struct {
 	addr      string // host:port
+	pool      *http1.Pool
 	inFlight  atomic.Int64
 	skipUntil atomic.Int64 // in Unix nanoseconds
 }
+
+// done records that a request is no longer in flight.
+func (r *replica) done() { r.inFlight.Add(-1) }
 
 func newUpstream(target *url.URL, lookup lookupFunc, m *metrics) *upstream {
 	port := target.Port()
@@ -55,13 +63,17 @@ func newUpstream(target *url.URL, lookup lookupFunc, m *metrics) *upstream {
 	return u
 }
 
-// run keeps the list of replicas up to date until ctx is done.
+// run keeps the list of replicas up to date, and closes connections that are not needed,
+// until ctx is done.
 func (u *upstream) run(ctx context.Context, every time.Duration, log *slog.Logger) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		if err := u.resolve(ctx); err != nil && ctx.Err() == nil {
 			log.WarnContext(ctx, "resolver: lookup failed, keeping the known replicas", "service", u.name, "error", err)
+		}
+		for _, r := range *u.replicas.Load() {
+			r.pool.CloseIdle(idleTimeout)
 		}
 		select {
 		case <-tick.C:
@@ -90,7 +102,12 @@ func (u *upstream) resolve(ctx context.Context) error {
 		if i := slices.IndexFunc(old, func(r *replica) bool { return r.addr == addr }); i >= 0 {
 			fresh = append(fresh, old[i])
 		} else {
-			fresh = append(fresh, &replica{addr: addr})
+			fresh = append(fresh, &replica{addr: addr, pool: http1.NewPool(addr)})
+		}
+	}
+	for _, r := range old {
+		if !slices.Contains(fresh, r) {
+			r.pool.Close()
 		}
 	}
 	u.replicas.Store(&fresh)

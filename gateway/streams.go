@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"gozon/gateway/internal/http1"
+)
+
+// streams forwards event streams. They stay open for hours and most of them are idle, so a
+// stream takes over the connection to its client: the buffers and deep stacks of the HTTP
+// server would multiply its memory. The request is logged and measured when its stream
+// starts.
+type streams struct {
+	log *slog.Logger
+
+	mu     sync.Mutex
+	open   map[*stream]struct{}
+	ending bool
+	closed *sync.Cond // a stream was removed from open
+}
+
+func newStreams(log *slog.Logger) *streams {
+	s := &streams{log: log, open: map[*stream]struct{}{}}
+	s.closed = sync.NewCond(&s.mu)
+	return s
+}
+
+// run ends all streams when done is closed. Their clients reconnect elsewhere, and shutdown
+// does not wait for them. run returns when ctx is done and no stream is left.
+func (s *streams) run(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	s.ending = true
+	for st := range s.open {
+		st.end()
+	}
+	for len(s.open) > 0 {
+		s.closed.Wait()
+	}
+	s.mu.Unlock()
+	<-ctx.Done()
+	return nil
+}
+
+// add adds st. It reports false, and ends st, if all streams are ending.
+func (s *streams) add(st *stream) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending {
+		st.end()
+		return false
+	}
+	s.open[st] = struct{}{}
+	return true
+}
+
+func (s *streams) remove(st *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, st)
+	s.closed.Broadcast()
+}
+
+// forward sends resp to the client of c, where its status and headers are already set. If
+// the stream breaks off, so does the response to the client.
+func (s *streams) forward(c *gin.Context, resp *http1.Response) {
+	source := resp.Detach()
+	if source == nil { // the client has disconnected
+		panic(http.ErrAbortHandler)
+	}
+	st := &stream{source: source}
+	if added := s.add(st); added && c.Request.ProtoMajor == 1 {
+		s.hijack(c, st)
+		return
+	}
+	// A connection of HTTP/2 carries other requests too.
+	defer s.remove(st)
+	defer source.Close()
+	defer context.AfterFunc(c.Request.Context(), func() { _ = source.Close() })()
+	st.client = flushingWriter{c.Writer}
+	c.Writer.Flush()
+	if !st.copy() {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// hijack takes over the connection of c and forwards st on goroutines of its own.
+func (s *streams) hijack(c *gin.Context, st *stream) {
+	head := streamHead(c)
+	client, _, err := c.Writer.Hijack()
+	if err != nil {
+		_ = st.source.Close()
+		s.remove(st)
+		panic(http.ErrAbortHandler)
+	}
+	st.client, st.chunked = client, c.Request.ProtoAtLeast(1, 1)
+	ctx := context.WithoutCancel(c.Request.Context())
+	go func() {
+		defer s.remove(st)
+		defer s.close(ctx, st, client)
+		if st.write(head) == nil && st.copy() && st.chunked {
+			_ = st.write([]byte(lastChunk))
+		}
+	}()
+	go func() {
+		defer s.close(ctx, st, client)
+		drain(client)
+	}()
+}
+
+// close closes both connections of a stream. Both of its goroutines defer it to recover from
+// panics: the HTTP server recovers only on its own goroutines, and a panic here would end
+// the process and all other streams.
+func (s *streams) close(ctx context.Context, st *stream, client net.Conn) {
+	if cause := recover(); cause != nil {
+		s.log.ErrorContext(ctx, "event stream: panic, closing it", "cause", cause, "stack", string(debug.Stack()))
+	}
+	_ = st.source.Close() // the other goroutine may have closed it
+	_ = client.Close()
+}
+
+// drain returns when the client disconnects. What the client sends is ignored.
+func drain(client io.Reader) {
+	var b [16]byte
+	for {
+		if _, err := client.Read(b[:]); err != nil {
+			return
+		}
+	}
+}
+
+// streamHead returns the head of the response of c. The end of the connection ends the
+// response; in HTTP/1.1, chunks show whether it is complete.
+func streamHead(c *gin.Context) []byte {
+	h := c.Writer.Header()
+	h.Set("Connection", "close")
+	if h.Get("Date") == "" {
+		h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	}
+	if c.Request.ProtoAtLeast(1, 1) {
+		h.Set("Transfer-Encoding", "chunked")
+	}
+	status := c.Writer.Status()
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "HTTP/1.%d %d %s\r\n", c.Request.ProtoMinor, status, http.StatusText(status))
+	_ = h.Write(&b) // never fails
+	b.WriteString("\r\n")
+	return b.Bytes()
+}
+
+// flushingWriter is the writer of a response that is not hijacked.
+type flushingWriter struct{ gin.ResponseWriter }
+
+// Write implements io.Writer.
+func (w flushingWriter) Write(b []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(b)
+	if err == nil {
+		w.Flush()
+	}
+	return n, err
+}
+
+// SetWriteDeadline sets the deadline of the writes that follow.
+func (w flushingWriter) SetWriteDeadline(t time.Time) error {
+	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(t)
+}
