@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
@@ -55,11 +56,29 @@ func TestPlansOfEmptyTablesUseTheIndex(t *testing.T) {
 	require.NoError(t, err)
 	_, err = conn.Exec(t.Context(), "PREPARE change AS "+update.SQL)
 	require.NoError(t, err)
-	rows, err := conn.Query(t.Context(), "EXPLAIN EXECUTE change (NULL, NULL, NULL, NULL, NULL, NULL, NULL)")
+	require.Contains(t, explain(t, conn, "EXECUTE change (NULL, NULL, NULL, NULL, NULL, NULL, NULL)"), "Index Scan using parts_pkey")
+}
+
+// A statement that must read a whole table, like the metrics of the outbox, is not compiled,
+// which would take a hundred times as long as to execute it.
+func TestScansAreNotCompiled(t *testing.T) {
+	t.Parallel()
+	_, db := databasetest.New(t).Open(t, schema, files(map[string]string{"00001_parts.sql": createParts}))
+	conn, err := db.Acquire(t.Context())
+	require.NoError(t, err)
+	defer conn.Release()
+	plan := explain(t, conn, "SELECT sum(weight) FROM orders.parts")
+	require.Contains(t, plan, "Seq Scan")
+	require.NotContains(t, plan, "JIT")
+}
+
+func explain(t *testing.T, conn *pgxpool.Conn, statement string) string {
+	t.Helper()
+	rows, err := conn.Query(t.Context(), "EXPLAIN "+statement)
 	require.NoError(t, err)
 	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	require.NoError(t, err)
-	require.Contains(t, strings.Join(plan, "\n"), "Index Scan using parts_pkey")
+	return strings.Join(plan, "\n")
 }
 
 // A caller that never returns its connection does not keep the process from ending.
