@@ -98,8 +98,10 @@ func number(v float64) string {
 		return thousands(int64(v + 0.5))
 	case v >= 9.995:
 		return strconv.FormatFloat(v, 'f', 1, 64)
-	default:
+	case v >= 0.9995:
 		return strconv.FormatFloat(v, 'f', 2, 64)
+	default:
+		return strconv.FormatFloat(v, 'f', 3, 64)
 	}
 }
 

@@ -18,7 +18,7 @@ func TestFigureIsPrintedAsOneLine(t *testing.T) {
 		},
 		{measured("latency_p50", 9.96, "ms", atMost(10), "100 orders/s"), "latency_p50 9.96 ms (100 orders/s), target ≤ 10: reached"},
 		{compared("drain", []float64{1.5}, atLeast(1.5), "one round"), "drain 1.50 times (one round), target ≥ 1.5: reached"},
-		{measured("cpu_per_order", 0.46, "times", atMost(0.45), ""), "cpu_per_order 0.46 times, target ≤ 0.45: missed"},
+		{measured("cpu_per_order", 0.46, "times", atMost(0.45), ""), "cpu_per_order 0.460 times, target ≤ 0.45: missed"},
 	} {
 		require.Equal(t, test.want, test.figure.String())
 	}
@@ -46,7 +46,7 @@ func TestTargetIncludesItsBound(t *testing.T) {
 func TestNumber(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[float64]string{
-		0: "0.00", 0.456: "0.46", 9.994: "9.99", 9.996: "10.0", 45.67: "45.7", 99.94: "99.9", 99.96: "100", 1234.5: "1,235", 1234567: "1,234,567",
+		0: "0.000", 0.8996: "0.900", 0.8994: "0.899", 0.9996: "1.00", 9.994: "9.99", 9.996: "10.0", 45.67: "45.7", 99.94: "99.9", 99.96: "100", 1234.5: "1,235", 1234567: "1,234,567",
 	} {
 		require.Equal(t, want, number(value))
 	}

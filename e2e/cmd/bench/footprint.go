@@ -66,7 +66,7 @@ func measureFootprint(ctx context.Context, b *bench) ([]Figure, error) {
 	b.report.Tables = append(b.report.Tables, t)
 	return []Figure{
 		largest("footprint_image", images, "MB", 25, "image of "),
-		largest("footprint_memory", idle, "MB", 30, "resident memory after "+thousands(int64(b.orders))+" orders and "+idleFor.String()+" without any, of "),
+		largest("footprint_memory", idle, "MB", 30, "resident memory after "+thousands(int64(b.orders))+" orders and "+strconv.Itoa(int(idleFor.Seconds()))+" s without any, of "),
 		largest("footprint_ready", ready, "s", 1, "container start to ready of "),
 	}, nil
 }
