@@ -27,17 +27,11 @@ func newInbox(schema string) inbox {
 	}
 }
 
-// Claim claims ids and returns those that no committed transaction has claimed before. The
-// claim takes effect when this transaction commits. If another transaction is claiming one
-// of the ids, Claim waits for its end, up to the lock timeout (see [database.DB.InTx]).
-func (t *Tx) Claim(ctx context.Context, ids ...uuid.UUID) (map[uuid.UUID]bool, error) {
-	fresh, claim := t.Claiming(ids...)
-	return fresh, t.Read(ctx, claim)
-}
-
-// Claiming returns the query of [Tx.Claim], to be read in one round trip with queries that
-// follow it, and the set that it fills.
-func (t *Tx) Claiming(ids ...uuid.UUID) (fresh map[uuid.UUID]bool, claim database.Selection) {
+// Claim returns the query that claims ids, and the set that it fills with those that no
+// committed transaction has claimed before. The claim takes effect when this transaction
+// commits. If another transaction is claiming one of the ids, the query waits for its end, up
+// to the lock timeout (see [database.DB.InTx]).
+func (t *Tx) Claim(ids ...uuid.UUID) (fresh map[uuid.UUID]bool, claim database.Selection) {
 	// Every claim locks ids in the same order, so that two of them never deadlock.
 	sorted := slices.Clone(ids)
 	slices.SortFunc(sorted, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })

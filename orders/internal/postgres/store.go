@@ -117,8 +117,8 @@ type tx struct {
 	store *Store
 }
 
-func (t *tx) ClaimForUpdate(ctx context.Context, messages, ids []uuid.UUID) (fresh map[uuid.UUID]bool, locked map[uuid.UUID]*order.Order, err error) {
-	fresh, claim := t.Claiming(messages...)
+func (t *tx) ClaimForUpdate(ctx context.Context, claims, ids []uuid.UUID) (fresh map[uuid.UUID]bool, locked map[uuid.UUID]*order.Order, err error) {
+	fresh, claim := t.Claim(claims...)
 	locked, lock := t.lock(ids)
 	return fresh, locked, t.Read(ctx, claim, lock)
 }

@@ -11,7 +11,6 @@ import (
 	"gozon/payments/internal/postgres"
 	"gozon/payments/migrations"
 	"gozon/shared/delivery"
-	"gozon/shared/delivery/database"
 	"gozon/shared/delivery/idempotency"
 	"gozon/shared/delivery/inbox"
 	"gozon/shared/test/databasetest"
@@ -25,9 +24,7 @@ func TestRoundTrips(t *testing.T) {
 	d := databasetest.New(t)
 	_, _ = d.Open(t, postgres.Schema, migrations.FS)
 	proxy := d.Proxy(t)
-	db, err := database.Open(database.Config{URL: proxy.URL(postgres.Schema), MaxConns: 4})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	db := proxy.Open(t, postgres.Schema)
 	service := payment.NewService(postgres.NewStore(delivery.NewStore(delivery.Config{EventsPerMessage: 256}, db, postgres.Schema)))
 
 	keys := 0
@@ -36,8 +33,9 @@ func TestRoundTrips(t *testing.T) {
 		for i := range requests {
 			requests[i].Body = payment.Deposit{UserID: int64(i + 1), Amount: 1000}
 			if keys++; withKeys {
-				requests[i].Key, err = idempotency.NewKey(1, "deposit", strconv.Itoa(keys), requests[i].Body)
+				key, err := idempotency.NewKey(1, "deposit", strconv.Itoa(keys), requests[i].Body)
 				require.NoError(t, err)
+				requests[i].Key = key
 			}
 		}
 		_, err := service.Deposit(t.Context(), requests)

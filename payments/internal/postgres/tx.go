@@ -42,10 +42,10 @@ func (t *tx) OpenForUpdate(ctx context.Context, at time.Time, users ...int64) (o
 	return opened, accounts, t.Read(ctx, open, lock)
 }
 
-func (t *tx) ClaimForUpdate(ctx context.Context, messages []uuid.UUID, users []int64, orders []uuid.UUID) (
+func (t *tx) ClaimForUpdate(ctx context.Context, claims []uuid.UUID, users []int64, orders []uuid.UUID) (
 	fresh map[uuid.UUID]bool, accounts map[int64]*payment.Account, payments map[uuid.UUID]payment.Payment, err error,
 ) {
-	fresh, claim := t.Claiming(messages...)
+	fresh, claim := t.Claim(claims...)
 	accounts, lock := t.lock(sorted(users))
 	payments = make(map[uuid.UUID]payment.Payment, len(orders))
 	read := t.store.payments.Select("read payments", func(r paymentRow) { payments[r.OrderID] = r.payment() },

@@ -4,7 +4,7 @@
 // running. There is no timer: a single caller never waits for others, and
 // concurrent callers share the cost.
 //
-//	callers ──► queue ──► Take up to Max items ──► Func(items) ──► one result per caller
+//	callers ──► queue ──► take up to Max items ──► Func(items) ──► one result per caller
 //	                        ▲                           │
 //	                        └────── next batch ◄────────┘
 //
@@ -60,9 +60,9 @@ type Result[O any] struct {
 	Err   error
 }
 
-// Take returns first and the items that queue holds at this moment, at most limit in total.
+// take returns first and the items that queue holds at this moment, at most limit in total.
 // It does not block.
-func Take[T any](first T, queue <-chan T, limit int) []T {
+func take[T any](first T, queue <-chan T, limit int) []T {
 	items := append(make([]T, 0, min(limit, 1+len(queue))), first)
 	for len(items) < limit {
 		select {

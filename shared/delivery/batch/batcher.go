@@ -117,13 +117,13 @@ func (b *Batcher[I, O]) Run(ctx context.Context) error {
 		}
 		select {
 		case first := <-b.queue:
-			b.process(ctx, Take(first, b.queue, b.opts.Max))
+			b.process(ctx, take(first, b.queue, b.opts.Max))
 		case <-retry:
 		case <-ctx.Done():
 			for {
 				select {
 				case first := <-b.queue:
-					b.process(ctx, Take(first, b.queue, b.opts.Max))
+					b.process(ctx, take(first, b.queue, b.opts.Max))
 				default:
 					return nil // the callers of busy items get ErrNotStarted
 				}

@@ -64,14 +64,14 @@ func Decoded[T, O any](
 				errs[i] = fmt.Errorf("%w: %w", ErrPoison, err)
 				continue
 			}
-			n := len(units)
-			if r.Message == uuid.Nil || n == 0 || units[n-1].message != r.Message {
-				units, n = append(units, unit[T]{message: r.Message}), n+1
-			}
 			if r.Message != uuid.Nil {
 				e.Claim = r.Message
 			}
-			units[n-1].add(e, i)
+			if n := len(units); n > 0 && units[n-1][0].event.Claim == e.Claim {
+				units[n-1] = append(units[n-1], indexed[T]{e, i})
+			} else {
+				units = append(units, unit[T]{{e, i}})
+			}
 		}
 		if len(units) == 0 {
 			return errs
@@ -97,11 +97,9 @@ func Decoded[T, O any](
 	}
 }
 
-// unit is a set of events that succeed or fail together: all events of a message, or one.
-type unit[T any] struct {
-	message uuid.UUID // zero for an event that claims its own id
-	events  []indexed[T]
-}
+// unit is a set of events that succeed or fail together, because they claim the same id: all
+// events of a message, or one event that claims its own id.
+type unit[T any] []indexed[T]
 
 // indexed is an event and its index in the batch.
 type indexed[T any] struct {
@@ -109,15 +107,13 @@ type indexed[T any] struct {
 	index int
 }
 
-func (u *unit[T]) add(e inbox.Event[T], index int) { u.events = append(u.events, indexed[T]{e, index}) }
-
 // split returns a unit for each event. It claims its own id: if the id of the message was
 // claimed for one of them, the others would count as duplicates.
 func (u unit[T]) split() []unit[T] {
-	units := make([]unit[T], len(u.events))
-	for i, e := range u.events {
+	units := make([]unit[T], len(u))
+	for i, e := range u {
 		e.event.Claim = e.event.ID
-		units[i].events = []indexed[T]{e}
+		units[i] = unit[T]{e}
 	}
 	return units
 }
@@ -128,7 +124,7 @@ func isolate[T, O any](ctx context.Context, units []unit[T], do batch.Func[inbox
 	flat := func(ctx context.Context, units []unit[T]) ([][]O, error) {
 		var set []inbox.Event[T]
 		for _, u := range units {
-			for _, e := range u.events {
+			for _, e := range u {
 				set = append(set, e.event)
 			}
 		}
@@ -141,14 +137,14 @@ func isolate[T, O any](ctx context.Context, units []unit[T], do batch.Func[inbox
 		}
 		results := make([][]O, len(units))
 		for i, u := range units {
-			results[i], values = values[:len(u.events)], values[len(u.events):]
+			results[i], values = values[:len(u)], values[len(u):]
 		}
 		return results, nil
 	}
 	return func(yield func(indexed[T], batch.Result[O]) bool) {
 		for i, r := range batch.Isolate(ctx, units, flat, whole) {
 			u := units[i]
-			if r.Err != nil && len(u.events) > 1 && !whole(r.Err) {
+			if r.Err != nil && len(u) > 1 && !whole(r.Err) {
 				for e, r := range isolate(batch.WithoutWaiting(ctx), u.split(), do, whole) {
 					if !yield(e, r) {
 						return
@@ -156,7 +152,7 @@ func isolate[T, O any](ctx context.Context, units []unit[T], do batch.Func[inbox
 				}
 				continue
 			}
-			for j, e := range u.events {
+			for j, e := range u {
 				result := batch.Result[O]{Err: r.Err}
 				if r.Err == nil {
 					result.Value = r.Value[j]

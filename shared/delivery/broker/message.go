@@ -15,7 +15,7 @@ type message struct {
 	rabbitmq.Delivery
 	id        uuid.UUID // zero if it has no valid id
 	batched   bool      // it contains an array of events
-	split     bool      // some of its events were settled before the others
+	split     bool      // its events are handled apart and claim their own ids
 	unsettled int       // events
 }
 

@@ -87,7 +87,7 @@ func (p *processor) attempt(ctx context.Context, all []*event) (unavailable []*e
 			unavailable, unavailableErr = append(unavailable, e), err
 			continue
 		}
-		e.split = true // as far as the events that are not settled now are concerned
+		e.split = true // if other events of its message are left, they claim their own ids
 		switch {
 		case err == nil:
 			done = append(done, e)
@@ -101,7 +101,7 @@ func (p *processor) attempt(ctx context.Context, all []*event) (unavailable []*e
 	settled := done
 	if len(dead) > 0 {
 		if err := p.deadLetter(ctx, dead, deadErrs); err != nil {
-			p.log.ErrorContext(ctx, "consumer: dead-lettering failed, retrying", "messages", len(dead), "error", err)
+			p.log.ErrorContext(ctx, "consumer: dead-lettering failed, retrying", "events", len(dead), "error", err)
 			failed, failedErrs = append(failed, dead...), append(failedErrs, deadErrs...)
 		} else {
 			p.outcomes.WithLabelValues(outcomeDeadLettered).Add(float64(len(dead)))
@@ -110,7 +110,7 @@ func (p *processor) attempt(ctx context.Context, all []*event) (unavailable []*e
 	}
 	if len(unavailable) > 0 {
 		p.outcomes.WithLabelValues(outcomeRetried).Add(float64(len(unavailable)))
-		p.log.WarnContext(ctx, "consumer: handler unavailable, retrying", "messages", len(unavailable), "error", unavailableErr)
+		p.log.WarnContext(ctx, "consumer: handler unavailable, retrying", "events", len(unavailable), "error", unavailableErr)
 	}
 	excess := p.hold(ctx, failed, failedErrs)
 	requeued, err := p.requeue(ctx, excess)

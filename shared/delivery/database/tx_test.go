@@ -32,10 +32,7 @@ func startTx(t *testing.T) *txFixture {
 	d := databasetest.New(t)
 	_, _ = d.Open(t, schema, files(map[string]string{"00001_rows.sql": createRows}))
 	f := &txFixture{database: d, proxy: d.Proxy(t)}
-	var err error
-	f.db, err = database.Open(database.Config{URL: f.proxy.URL(schema), MaxConns: 4})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, f.db.Close()) })
+	f.db = f.proxy.Open(t, schema)
 	return f
 }
 

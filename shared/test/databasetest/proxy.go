@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
+
+	"gozon/shared/delivery/database"
 )
 
 // Proxy is a TCP proxy in front of the server. It counts round trips and loses messages.
@@ -67,8 +69,14 @@ func (d *Database) Proxy(t testing.TB) *Proxy {
 	return p
 }
 
-// URL returns the connection URL of a role, as [Database.URL], through the proxy.
-func (p *Proxy) URL(role string) string { return strings.ReplaceAll(p.url, "%", role) }
+// Open returns a pool that connects as role through the proxy.
+func (p *Proxy) Open(t testing.TB, role string) *database.DB {
+	t.Helper()
+	db, err := database.Open(database.Config{URL: strings.ReplaceAll(p.url, "%", role), MaxConns: 4})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return db
+}
 
 // RoundTrips returns the number of requests so far that were sent after the response to the
 // previous one had arrived. Requests that are pipelined count as one.

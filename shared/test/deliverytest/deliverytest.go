@@ -116,7 +116,7 @@ func prunerDeletesOldRows(t *testing.T, f *fixture) {
 	})
 	servicetest.Eventually(t, func() bool { return f.count(t, "inbox") <= len(young) && f.count(t, "idempotency_keys") <= 2 })
 	f.rollBack(t, func(tx *delivery.Tx) {
-		fresh, err := tx.Claim(t.Context(), slices.Concat(old, young)...)
+		fresh, err := claim(t.Context(), tx, slices.Concat(old, young)...)
 		require.NoError(t, err)
 		require.ElementsMatch(t, old, slices.Collect(maps.Keys(fresh)))
 	})

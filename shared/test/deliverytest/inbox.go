@@ -40,6 +40,12 @@ func messageIDAt(t *testing.T, created time.Time) uuid.UUID {
 	return id
 }
 
+// claim claims ids in tx and returns those that were fresh.
+func claim(ctx context.Context, tx *delivery.Tx, ids ...uuid.UUID) (map[uuid.UUID]bool, error) {
+	fresh, query := tx.Claim(ids...)
+	return fresh, tx.Read(ctx, query)
+}
+
 // claim claims ids in a separate transaction and returns those that were fresh.
 func (f *fixture) claim(t *testing.T, ids ...uuid.UUID) map[uuid.UUID]bool {
 	t.Helper()
@@ -54,7 +60,7 @@ func (f *fixture) tryClaim(ctx context.Context, ids ...uuid.UUID) (fresh map[uui
 		// The lock timeout of a transaction is shorter than deadlock_timeout, so PostgreSQL
 		// would not detect a deadlock, and claims that only wait could fail on a slow machine.
 		tx.Queue("wait longer", "SET LOCAL lock_timeout = '10s'")
-		fresh, err = tx.Claim(ctx, ids...)
+		fresh, err = claim(ctx, tx, ids...)
 		return err
 	})
 	return fresh, err
@@ -69,7 +75,7 @@ func claimedOnce(t *testing.T, f *fixture) {
 func claimRolledBack(t *testing.T, f *fixture) {
 	id := messageID(t)
 	f.rollBack(t, func(tx *delivery.Tx) {
-		_, err := tx.Claim(t.Context(), id)
+		_, err := claim(t.Context(), tx, id)
 		require.NoError(t, err)
 	})
 	require.True(t, f.claim(t, id)[id])
@@ -132,7 +138,7 @@ func inboxPruned(t *testing.T, f *fixture) {
 	unlock()
 	require.EqualValues(t, 1, prune())
 	f.rollBack(t, func(tx *delivery.Tx) {
-		fresh, err := tx.Claim(t.Context(), old, young)
+		fresh, err := claim(t.Context(), tx, old, young)
 		require.NoError(t, err)
 		require.Equal(t, map[uuid.UUID]bool{old: true}, fresh)
 	})
