@@ -38,7 +38,6 @@ require (
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
-	github.com/quic-go/qpack v0.6.0 // indirect
 	github.com/quic-go/quic-go v0.59.0 // indirect
 	github.com/twitchyliquid64/golang-asm v0.15.1 // indirect
 	github.com/ugorji/go/codec v1.3.1 // indirect
@@ -52,3 +51,7 @@ require (
 )
 
 replace gozon/shared => ../shared
+
+replace github.com/quic-go/quic-go => ../shared/third_party/quic-go
+
+replace go.mongodb.org/mongo-driver/v2 => ../shared/third_party/mongo-driver

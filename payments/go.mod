@@ -86,7 +86,6 @@ require (
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
-	github.com/quic-go/qpack v0.6.0 // indirect
 	github.com/quic-go/quic-go v0.59.0 // indirect
 	github.com/rabbitmq/amqp091-go v1.16.0 // indirect
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // indirect
@@ -122,3 +121,7 @@ require (
 )
 
 replace gozon/shared => ../shared
+
+replace github.com/quic-go/quic-go => ../shared/third_party/quic-go
+
+replace go.mongodb.org/mongo-driver/v2 => ../shared/third_party/mongo-driver
