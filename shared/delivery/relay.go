@@ -29,7 +29,7 @@ const (
 	relayTimeout = 3 * stepTimeout
 	pollEvery    = time.Second // finds rows of a process that died before it woke its relay
 	retryFirst   = 100 * time.Millisecond
-	retryMax     = 2 * time.Second
+	retryMax     = time.Second
 )
 
 // Relay publishes the events in the outbox of a [Store]. Any number of relays, in any

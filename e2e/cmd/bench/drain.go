@@ -63,11 +63,11 @@ func (s *shop) drain(ctx context.Context, b *bench) (result, error) {
 	if err := s.Compose(ctx, "start", "rabbitmq"); err != nil {
 		return result{}, err
 	}
-	m, err := startMeter(ctx, s.engine, s.Stack)
-	if err != nil {
+	if err := s.awaitBroker(ctx); err != nil {
 		return result{}, err
 	}
-	if err := s.awaitBroker(ctx); err != nil {
+	m, err := startMeter(ctx, s.engine, s.Stack)
+	if err != nil {
 		return result{}, err
 	}
 	start = time.Now()

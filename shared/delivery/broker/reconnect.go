@@ -11,7 +11,7 @@ import (
 
 const (
 	minReconnectDelay = 100 * time.Millisecond
-	maxReconnectDelay = 2 * time.Second
+	maxReconnectDelay = time.Second
 )
 
 // reconnector runs work that needs a connection, and reconnects with backoff when the
