@@ -78,7 +78,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	}
 	upstreamMetrics := newMetrics(reg)
 	streams := newStreams(log)
-	parts := []service.Part{cfg.Service.ServeMetrics(metrics, reg), {Name: "streams", Run: func(ctx context.Context) error {
+	parts := []service.Part{service.ReleaseMemory(), cfg.Service.ServeMetrics(metrics, reg), {Name: "streams", Run: func(ctx context.Context) error {
 		return streams.run(ctx, health.Done())
 	}}}
 	proxies := map[string]*proxy{}

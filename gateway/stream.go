@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,9 +16,8 @@ const (
 	// with it the shutdown of the gateway. The service cannot unblock it: by then it has
 	// closed its own connection.
 	streamWriteTimeout = 10 * time.Second
-	// streamBufferSize is how much of a stream is forwarded at once. Each stream has a buffer
-	// of this size for as long as it is open. Most events fit into it.
-	streamBufferSize = 1 << 10
+	// streamBufferSize is how much of a stream is forwarded at once. Most events fit into it.
+	streamBufferSize = 2 << 10
 )
 
 // isStream reports whether resp is an event stream. An event stream does not end until one
@@ -50,18 +50,28 @@ const (
 	lastChunk     = "0\r\n\r\n"
 )
 
+// streamBuffers holds buffers for chunks. An idle stream has none.
+var streamBuffers = sync.Pool{New: func() any { return new([chunkHeadSize + streamBufferSize + chunkTailSize]byte) }}
+
 // copy forwards the stream until it ends. A stream that broke off is not complete.
 func (s *stream) copy() (complete bool) {
-	buf := make([]byte, chunkHeadSize+streamBufferSize+chunkTailSize)
 	for {
-		n, err := s.source.Read(buf[chunkHeadSize:][:streamBufferSize])
-		if n > 0 && s.write(s.frame(buf, n)) != nil {
-			return false
-		}
-		if err != nil {
-			return err == io.EOF || s.ended.Load() //nolint:errorlint // io.Reader returns io.EOF itself
+		s.source.Wait()
+		if ended, complete := s.copyOnce(); ended {
+			return complete
 		}
 	}
+}
+
+// copyOnce forwards what has arrived, as far as it fits into a buffer.
+func (s *stream) copyOnce() (ended, complete bool) {
+	buf, _ := streamBuffers.Get().(*[chunkHeadSize + streamBufferSize + chunkTailSize]byte)
+	defer streamBuffers.Put(buf)
+	n, err := s.source.Read(buf[chunkHeadSize:][:streamBufferSize])
+	if n > 0 && s.write(s.frame(buf[:], n)) != nil {
+		return true, false
+	}
+	return err != nil, err == io.EOF || s.ended.Load() //nolint:errorlint // io.Reader returns io.EOF itself
 }
 
 // frame returns the part of buf to write: the n bytes after chunkHeadSize, as a chunk if the

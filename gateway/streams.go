@@ -15,6 +15,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"gozon/gateway/internal/http1"
+	"gozon/shared/service"
 )
 
 // streams forwards event streams. They stay open for hours and most of them are idle, so a
@@ -108,7 +109,7 @@ func (s *streams) hijack(c *gin.Context, st *stream) {
 		panic(http.ErrAbortHandler)
 	}
 	st.client, st.chunked = client, c.Request.ProtoAtLeast(1, 1)
-	ctx := context.WithoutCancel(c.Request.Context())
+	ctx := service.LogContext(c.Request.Context())
 	go func() {
 		defer s.remove(st)
 		defer s.close(ctx, st, client)

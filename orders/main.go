@@ -46,11 +46,10 @@ func (c *config) wire(p *participant.Participant) {
 	p.Health.Add("live updates", service.Degrading, hub.Ready)
 	p.Add("live updates", hub.Run)
 	httpapi.API{
-		Place:    participant.Batch(p, "place", orders.Place),
-		Cancel:   participant.Batch(p, "cancel", orders.Cancel),
-		Orders:   orders,
-		Live:     hub,
-		Shutdown: p.Health.Done(),
-		Log:      p.Log,
+		Place:  participant.Batch(p, "place", orders.Place),
+		Cancel: participant.Batch(p, "cancel", orders.Cancel),
+		Orders: orders,
+		Live:   hub,
+		Log:    p.Log,
 	}.Register(p.HTTP)
 }

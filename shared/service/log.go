@@ -16,6 +16,13 @@ func WithLogAttrs(ctx context.Context, attrs ...slog.Attr) context.Context {
 	return context.WithValue(ctx, attrsKey{}, append(slices.Clip(old), attrs...))
 }
 
+// LogContext returns a context with the attributes of ctx and nothing else of it. Work that
+// lasts much longer than a request logs with it: the context of a request keeps the memory
+// of its connection in use.
+func LogContext(ctx context.Context) context.Context {
+	return context.WithValue(context.Background(), attrsKey{}, ctx.Value(attrsKey{}))
+}
+
 // NewLogger returns a logger that writes JSON lines to w. Each line contains the service name
 // and the attributes of its context (see [WithLogAttrs]).
 func NewLogger(w io.Writer, level slog.Level, name string) *slog.Logger {

@@ -3,10 +3,12 @@ package http1
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"syscall"
 )
 
 // Informational is a 1xx response.
@@ -66,8 +68,8 @@ func (r *Response) release() {
 	}
 }
 
-// streamBuffer is the size of the buffer of a [Stream]. It holds the size line of a chunk;
-// larger reads bypass it.
+// streamBuffer is the size of the buffer of a [Stream] in chunks. It holds the size line of a
+// chunk; larger reads bypass it.
 const streamBuffer = 256
 
 // Stream is the body of a response that may be open for hours. It takes little memory and
@@ -75,11 +77,45 @@ const streamBuffer = 256
 // goroutine reads.
 type Stream struct {
 	net.Conn
-	body io.Reader
+	raw     syscall.RawConn
+	arrived []byte        // read from Conn with the head of the response
+	lines   *bufio.Reader // what chunks reads from; nil if the body is not in chunks
+	chunks  io.Reader
 }
 
 // Read implements io.Reader. It returns io.EOF only at the end of a complete body.
-func (s *Stream) Read(p []byte) (int, error) { return s.body.Read(p) }
+func (s *Stream) Read(p []byte) (int, error) {
+	if s.chunks != nil {
+		return s.chunks.Read(p)
+	}
+	return streamBody{s}.Read(p)
+}
+
+// Wait returns when something has arrived, or when Read would fail. A caller that waits
+// before it allocates the buffer for Read needs none while the stream is idle.
+func (s *Stream) Wait() {
+	if len(s.arrived) > 0 || s.lines != nil && s.lines.Buffered() > 0 {
+		return
+	}
+	_ = s.raw.Read(func(fd uintptr) (done bool) { // Read returns its error too
+		var b [1]byte
+		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK)
+		return !errors.Is(err, syscall.EAGAIN)
+	})
+}
+
+// streamBody is the body of a Stream as it arrives, with the framing of chunks.
+type streamBody struct{ *Stream }
+
+// Read implements io.Reader.
+func (s streamBody) Read(p []byte) (int, error) {
+	if len(s.arrived) == 0 {
+		return s.Conn.Read(p)
+	}
+	n := copy(p, s.arrived)
+	s.arrived = s.arrived[n:]
+	return n, nil
+}
 
 // Detach turns r, of which nothing was read and whose ContentLength is unknown, into a
 // stream, which the caller must close. It returns nil if the context of the request is done.
@@ -90,9 +126,10 @@ func (r *Response) Detach() *Stream {
 	}
 	r.conn = nil
 	arrived, _ := c.buffered.Peek(c.buffered.Buffered()) // does not read
-	s := &Stream{Conn: c.TCPConn, body: io.MultiReader(bytes.NewReader(bytes.Clone(arrived)), c.TCPConn)}
+	s := &Stream{Conn: c.TCPConn, raw: c.raw, arrived: bytes.Clone(arrived)}
 	if r.chunked {
-		s.body = httputil.NewChunkedReader(bufio.NewReaderSize(s.body, streamBuffer))
+		s.lines = bufio.NewReaderSize(streamBody{s}, streamBuffer)
+		s.chunks = httputil.NewChunkedReader(s.lines)
 	}
 	return s
 }

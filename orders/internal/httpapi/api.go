@@ -19,12 +19,11 @@ import (
 
 // API implements the handlers. All fields are required.
 type API struct {
-	Place    web.Batcher[order.Draft, order.Order]
-	Cancel   web.Batcher[uuid.UUID, order.Order]
-	Orders   *order.Service
-	Live     *live.Hub
-	Shutdown <-chan struct{} // closed when event streams must end
-	Log      *slog.Logger
+	Place  web.Batcher[order.Draft, order.Order]
+	Cancel web.Batcher[uuid.UUID, order.Order]
+	Orders *order.Service
+	Live   *live.Hub
+	Log    *slog.Logger
 }
 
 // Register adds the routes of the service.

@@ -5,21 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
-	"net"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"gozon/orders/internal/live"
+	"gozon/shared/service"
 )
-
-// writeTimeout is how long a write may wait for the client to read. A slower client is
-// disconnected. It can reconnect and resume.
-const writeTimeout = 10 * time.Second
 
 // events is the stream of a user's orders (Server-Sent Events). It starts with a snapshot,
 // or with the changes since Last-Event-ID, and continues with each order that changes.
@@ -39,7 +33,8 @@ func (a API) events(ctx context.Context, c *gin.Context) error {
 	}
 	// Without a valid id, the client gets a snapshot.
 	last, _ := strconv.ParseInt(c.GetHeader("Last-Event-ID"), 10, 64)
-	follow, start, err := a.Live.Follow(ctx, user, live.Watermark(last), limit)
+	st := newStream(service.LogContext(ctx), a.Log)
+	follow, start, err := a.Live.Follow(ctx, user, live.Watermark(last), limit, st)
 	if err != nil {
 		return err
 	}
@@ -66,66 +61,14 @@ func (a API) events(ctx context.Context, c *gin.Context) error {
 		return err
 	}
 	hijacked = true
-	go stream{conn, follow, a.Shutdown, a.Log}.run(context.WithoutCancel(ctx), head.Bytes())
+	st.start(conn, head.Bytes(), follow.Close)
 	return nil
-}
-
-// stream is the connection of one client.
-type stream struct {
-	net.Conn
-	follow   *live.Stream
-	shutdown <-chan struct{}
-	log      *slog.Logger
-}
-
-func (s stream) run(ctx context.Context, head []byte) {
-	defer s.end(ctx)
-	go func() { // the client sends nothing more, so this read returns when it disconnects
-		defer s.end(ctx)
-		_, _ = s.Read(make([]byte, 1))
-	}()
-	if s.send(head) != nil {
-		return
-	}
-	for {
-		select {
-		case b, open := <-s.follow.Batches:
-			if !open {
-				return
-			}
-			frames, err := batchFrames(b)
-			if err != nil || s.send(frames) != nil {
-				return
-			}
-		case <-s.shutdown:
-			return
-		}
-	}
-}
-
-// end closes the stream; the client reconnects and resumes. Both goroutines of a stream
-// defer it to recover from panics: the HTTP server recovers only on its own goroutines, and
-// a panic here would end the process and all other streams.
-func (s stream) end(ctx context.Context) {
-	if cause := recover(); cause != nil {
-		s.log.ErrorContext(ctx, "event stream: panic, closing it", "cause", cause, "stack", string(debug.Stack()))
-	}
-	s.follow.Close()
-	_ = s.Close() // the other goroutine may have closed it
-}
-
-func (s stream) send(frames []byte) error {
-	if err := s.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
-	}
-	_, err := s.Write(frames)
-	return err
 }
 
 func startFrames(s live.Start) ([]byte, error) {
 	if s.Resumed {
 		// Only a client that has received all missed orders may resume with the new watermark.
-		missed, err := batchFrames(live.Batch{Watermark: s.Last, Orders: s.Missed})
+		missed, err := batchFrames(&live.Batch{Watermark: s.Last, Orders: s.Missed})
 		if err != nil {
 			return nil, err
 		}
@@ -141,7 +84,7 @@ func startFrames(s live.Start) ([]byte, error) {
 // heartbeat returns an event without data, which only updates the client's last event id.
 func heartbeat(w live.Watermark) []byte { return fmt.Appendf(nil, "id: %d\n:\n\n", w) }
 
-func batchFrames(b live.Batch) ([]byte, error) {
+func batchFrames(b *live.Batch) ([]byte, error) {
 	if len(b.Orders) == 0 {
 		return heartbeat(b.Watermark), nil
 	}

@@ -95,8 +95,9 @@ func (h *Hub) deliver(orders []Revision) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for user, orders := range byUser {
+		b := &Batch{Watermark: h.reconciled.Min, Orders: orders}
 		for s := range h.streams[user] {
-			h.send(s, Batch{h.reconciled.Min, orders})
+			h.send(s, b)
 		}
 		h.remember(orders)
 	}
@@ -118,9 +119,10 @@ func (h *Hub) remember(orders []Revision) {
 func (h *Hub) heartbeat() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	b := &Batch{Watermark: h.reconciled.Min}
 	for _, streams := range h.streams {
 		for s := range streams {
-			h.send(s, Batch{Watermark: h.reconciled.Min})
+			h.send(s, b)
 		}
 	}
 }

@@ -142,9 +142,30 @@ func drafts(n int, user int64) []idempotency.Request[order.Draft] {
 	return requests
 }
 
-func (f *fixture) follow(t *testing.T, user int64) *live.Stream {
+// follower keeps the batches of a stream, at most 16.
+type follower struct {
+	*live.Stream
+	batches chan live.Batch // closed when the stream ends
+}
+
+func (f follower) Deliver(b *live.Batch) bool {
+	select {
+	case f.batches <- *b:
+		return true
+	default:
+		return false
+	}
+}
+
+func (f follower) End() { close(f.batches) }
+
+func newFollower() follower { return follower{batches: make(chan live.Batch, 16)} }
+
+func (f *fixture) follow(t *testing.T, user int64) follower {
 	t.Helper()
-	s, _, err := f.hub.Follow(t.Context(), user, 0, 20)
+	s := newFollower()
+	var err error
+	s.Stream, _, err = f.hub.Follow(t.Context(), user, 0, 20, s)
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	return s
@@ -152,11 +173,11 @@ func (f *fixture) follow(t *testing.T, user int64) *live.Stream {
 
 // requireDelivered reads batches until all of ids are delivered. It fails if an id is delivered
 // twice or is not one of ids.
-func requireDelivered(t *testing.T, s *live.Stream, ids map[uuid.UUID]bool) (batches int, last live.Batch) {
+func requireDelivered(t *testing.T, s follower, ids map[uuid.UUID]bool) (batches int, last live.Batch) {
 	t.Helper()
 	for len(ids) > 0 {
 		select {
-		case b, ok := <-s.Batches:
+		case b, ok := <-s.batches:
 			require.True(t, ok, "the stream ended")
 			for _, o := range b.Orders {
 				require.True(t, ids[o.ID], "delivered twice, or not expected")
@@ -173,7 +194,7 @@ func requireDelivered(t *testing.T, s *live.Stream, ids map[uuid.UUID]bool) (bat
 func TestNoStreamBeforeTheFirstWatermark(t *testing.T) {
 	t.Parallel()
 	f := start(t, 10)
-	_, _, err := f.hub.Follow(t.Context(), 1, 0, 20)
+	_, _, err := f.hub.Follow(t.Context(), 1, 0, 20, newFollower())
 	require.ErrorIs(t, err, live.ErrNotReady)
 	require.Error(t, f.hub.Ready(t.Context()))
 	f.run(t)
@@ -229,7 +250,7 @@ func TestSlowStreamIsClosed(t *testing.T) {
 		requireDelivered(t, fast, ids)
 	}
 	n := 0
-	for range slow.Batches { // until it is closed
+	for range slow.batches { // until it is closed
 		n++
 	}
 	require.Equal(t, 16, n, "batches sent before the stream was closed")
@@ -242,7 +263,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	f := start(t, 1)
 	f.run(t)
 	s := f.follow(t, 1)
-	_, _, err := f.hub.Follow(t.Context(), 1, 0, 20)
+	_, _, err := f.hub.Follow(t.Context(), 1, 0, 20, newFollower())
 	require.ErrorIs(t, err, live.ErrTooMany)
 	s.Close()
 	s.Close() // must not count twice

@@ -10,31 +10,45 @@ import (
 	"gozon/orders/internal/order"
 )
 
-const (
-	// pendingBatches is how many batches a stream may lag behind. A stream that lags further
-	// is closed, so that it does not take more memory.
-	pendingBatches = 16
-	// resumeMax is the maximum number of missed orders that a resumed stream starts with.
-	// With more, a snapshot is smaller.
-	resumeMax = 500
-)
+// resumeMax is the maximum number of missed orders that a resumed stream starts with. With
+// more, a snapshot is smaller.
+const resumeMax = 500
 
 // Batch is a set of orders delivered together. Every change below Watermark has been
-// delivered, including those of the batch. A batch without orders is a heartbeat.
+// delivered, including those of the batch. A batch without orders is a heartbeat. Streams
+// share a batch, so it is read-only.
 type Batch struct {
 	Watermark Watermark
-	Orders    []Revision // shared with other streams: read-only
+	Orders    []Revision
+
+	encoded []byte
+}
+
+// Encoded returns the result of encode, which is called for the first of the batch's
+// followers only. Only [Follower.Deliver] may call it.
+func (b *Batch) Encoded(encode func(*Batch) ([]byte, error)) (_ []byte, err error) {
+	if b.encoded == nil {
+		b.encoded, err = encode(b)
+	}
+	return b.encoded, err
+}
+
+// Follower receives the batches of a [Stream].
+type Follower interface {
+	// Deliver sends a batch to the client. The goroutine that calls it serves all streams of
+	// the replica, so it must not block. If it returns false, because the client does not
+	// keep up or is gone, the stream ends.
+	Deliver(b *Batch) bool
+	// End is called once, when the stream ends for any reason. It must not block either.
+	End()
 }
 
 // Stream follows the orders of one user.
 type Stream struct {
-	// Batches is closed when the stream ends: it did not keep up, or the replica stops.
-	Batches <-chan Batch
-
-	hub     *Hub
-	user    int64
-	initial Snapshot // the start of the stream includes its changes
-	batches chan Batch
+	hub      *Hub
+	user     int64
+	initial  Snapshot // the start of the stream includes its changes
+	follower Follower
 }
 
 // Start is the beginning of a stream: a page of the user's newest orders or, if the stream
@@ -48,10 +62,11 @@ type Start struct {
 }
 
 // Follow starts a stream, which the caller must close. last is the watermark of the
-// client's last batch, or 0. limit is the size of the first page. The stream may deliver an
-// order in a version that the start has already delivered, or in an older one, so clients
-// compare versions.
-func (h *Hub) Follow(ctx context.Context, user int64, last Watermark, limit int) (*Stream, Start, error) {
+// client's last batch, or 0. limit is the size of the first page. f may receive batches
+// before Follow returns, and has to send them to the client after the start. They may
+// contain an order in a version that the start contains too, or in an older one, so clients
+// compare versions. If Follow fails, it may have called f.End.
+func (h *Hub) Follow(ctx context.Context, user int64, last Watermark, limit int, f Follower) (*Stream, Start, error) {
 	if !h.started.Load() {
 		return nil, Start{}, ErrNotReady
 	}
@@ -62,7 +77,7 @@ func (h *Hub) Follow(ctx context.Context, user int64, last Watermark, limit int)
 	if err != nil {
 		return nil, Start{}, fmt.Errorf("follow: %w", err)
 	}
-	s, err := h.open(user, snapshot)
+	s, err := h.open(user, snapshot, f)
 	if err != nil {
 		return nil, Start{}, err
 	}
@@ -95,14 +110,13 @@ func (h *Hub) start(ctx context.Context, user int64, last, watermark Watermark, 
 	return Start{Watermark: watermark, Page: page}, nil
 }
 
-func (h *Hub) open(user int64, initial Snapshot) (*Stream, error) {
+func (h *Hub) open(user int64, initial Snapshot, f Follower) (*Stream, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.count >= h.max {
 		return nil, ErrTooMany
 	}
-	batches := make(chan Batch, pendingBatches)
-	s := &Stream{Batches: batches, hub: h, user: user, initial: initial, batches: batches}
+	s := &Stream{hub: h, user: user, initial: initial, follower: f}
 	if h.streams[user] == nil {
 		h.streams[user] = map[*Stream]struct{}{}
 	}
@@ -118,19 +132,20 @@ func (s *Stream) Close() {
 	s.hub.end(s)
 }
 
-// send sends the orders that are new to a stream and ends a stream that does not keep up.
-// The caller holds mu.
-func (h *Hub) send(s *Stream, b Batch) {
-	b.Watermark = max(b.Watermark, s.initial.Min)
+// send sends the orders that are new to a stream. The caller holds mu.
+func (h *Hub) send(s *Stream, b *Batch) {
 	inStart := func(o Revision) bool { return s.initial.Includes(o.ChangedIn) }
-	if slices.ContainsFunc(b.Orders, inStart) {
-		if b.Orders = slices.DeleteFunc(slices.Clone(b.Orders), inStart); len(b.Orders) == 0 {
-			return
+	known := slices.ContainsFunc(b.Orders, inStart)
+	if known || b.Watermark < s.initial.Min {
+		own := &Batch{Watermark: max(b.Watermark, s.initial.Min), Orders: b.Orders}
+		if known {
+			if own.Orders = slices.DeleteFunc(slices.Clone(b.Orders), inStart); len(own.Orders) == 0 {
+				return
+			}
 		}
+		b = own
 	}
-	select {
-	case s.batches <- b:
-	default:
+	if !s.follower.Deliver(b) {
 		h.end(s)
 	}
 }
@@ -146,7 +161,7 @@ func (h *Hub) end(s *Stream) {
 		delete(h.streams, s.user)
 	}
 	h.count--
-	close(s.batches)
+	s.follower.End()
 }
 
 func (h *Hub) endAll() {

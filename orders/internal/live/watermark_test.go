@@ -60,7 +60,7 @@ func TestOpenTransactionCostsNeitherMemoryNorReads(t *testing.T) {
 	f := start(t, 10)
 	f.run(t)
 	late := onlyID(t, f.place(t, 1, 1))
-	_, first, err := f.hub.Follow(t.Context(), 2, 0, 20)
+	_, first, err := f.hub.Follow(t.Context(), 2, 0, 20, newFollower())
 	require.NoError(t, err)
 	s := f.follow(t, 1)
 	f.listen <- struct{}{}
@@ -86,7 +86,7 @@ func TestOpenTransactionCostsNeitherMemoryNorReads(t *testing.T) {
 	f.listen <- struct{}{}
 	requireDelivered(t, s, map[uuid.UUID]bool{late: true})
 
-	resumed, start, err := f.hub.Follow(t.Context(), 2, first.Watermark, 20)
+	resumed, start, err := f.hub.Follow(t.Context(), 2, first.Watermark, 20, newFollower())
 	require.NoError(t, err)
 	defer resumed.Close()
 	require.True(t, start.Resumed)
@@ -113,7 +113,7 @@ func TestStreamWatermarkStaysBelowAnOpenTransaction(t *testing.T) {
 	}
 	s.Close()
 	require.NoError(t, tx.Commit())
-	resumed, start, err := f.hub.Follow(t.Context(), 1, last.Watermark, 20)
+	resumed, start, err := f.hub.Follow(t.Context(), 1, last.Watermark, 20, newFollower())
 	require.NoError(t, err)
 	defer resumed.Close()
 	require.True(t, start.Resumed)
@@ -133,7 +133,7 @@ func TestLargeReconciliationDoesNotCloseASlowStream(t *testing.T) {
 	const users, rounds = 4, 20
 	f := start(t, 10)
 	f.run(t)
-	var streams [users + 1]*live.Stream
+	var streams [users + 1]follower
 	for user := range streams {
 		streams[user] = f.follow(t, int64(1+user))
 	}

@@ -113,7 +113,7 @@ func serve(ctx context.Context, name string, c *Config, log *slog.Logger, wire f
 	p.Add("relay", relay.Run)
 	wire(p)
 
-	parts := append([]service.Part{c.Service.ServeMetrics(metrics, reg)}, p.parts...)
+	parts := append([]service.Part{service.ReleaseMemory(), c.Service.ServeMetrics(metrics, reg)}, p.parts...)
 	return service.Run(ctx, log, c.Service.DrainTimeout, append(parts, service.ServeHTTP(api, p.HTTP, health))...)
 }
 
