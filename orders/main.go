@@ -35,7 +35,8 @@ func (c *config) Validate() error {
 func main() { service.Main(program(&config{})) }
 
 func program(cfg *config) service.Program {
-	return participant.Program(postgres.Schema, migrations.FS, cfg, cfg.wire)
+	dead := participant.DeadLetters{Queues: []string{broker.PaymentsQueue + broker.DeadSuffix, broker.Unrouted}, Validate: messaging.Validate}
+	return participant.Program(postgres.Schema, migrations.FS, cfg, dead, cfg.wire)
 }
 
 func (c *config) wire(p *participant.Participant) {

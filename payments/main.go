@@ -16,7 +16,8 @@ import (
 func main() { service.Main(program(&participant.Config{})) }
 
 func program(cfg *participant.Config) service.Program {
-	return participant.Program(postgres.Schema, migrations.FS, cfg, wire)
+	dead := participant.DeadLetters{Queues: []string{broker.OrdersQueue + broker.DeadSuffix}, Validate: messaging.Validate}
+	return participant.Program(postgres.Schema, migrations.FS, cfg, dead, wire)
 }
 
 func wire(p *participant.Participant) {

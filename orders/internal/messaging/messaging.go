@@ -37,6 +37,9 @@ func NewHandler(orders *order.Service, reg prometheus.Registerer) broker.Handler
 	})
 }
 
+// Validate reports why the handler cannot decode an event.
+func Validate(body []byte) error { return broker.Validate(body, decode) }
+
 func decode(e events.Envelope) (order.PaymentDecision, error) {
 	var d order.PaymentDecision
 	var orderID string

@@ -39,6 +39,9 @@ func NewHandler(payments *payment.Service, log *slog.Logger, reg prometheus.Regi
 	})
 }
 
+// Validate reports why the handler cannot decode an event.
+func Validate(body []byte) error { return broker.Validate(body, decode) }
+
 func decode(e events.Envelope) (payment.Command, error) {
 	c := payment.Command{PublishedAt: e.PublishedAt}
 	var orderID string

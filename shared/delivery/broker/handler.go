@@ -174,6 +174,12 @@ func isPermanent(err error) bool {
 	return ok && p.Permanent()
 }
 
+// Validate reports why a [Handler] with the same decode function cannot decode an event.
+func Validate[T any](body []byte, decode func(events.Envelope) (T, error)) error {
+	_, err := parse(body, decode)
+	return err
+}
+
 // parse decodes an event, which claims its own id.
 func parse[T any](body []byte, decode func(events.Envelope) (T, error)) (e inbox.Event[T], err error) {
 	err = batch.Guard(func() error {

@@ -22,6 +22,7 @@ import (
 	"gozon/shared/delivery/batch"
 	"gozon/shared/delivery/broker"
 	"gozon/shared/delivery/database"
+	"gozon/shared/delivery/deadletters"
 	"gozon/shared/service"
 )
 
@@ -33,7 +34,8 @@ type Config struct {
 	Database database.Config
 	Broker   broker.Config
 	Delivery delivery.Config
-	BatchMax int `env:"BATCH_MAX" envDefault:"256" usage:"maximum number of requests that share a transaction"`
+	BatchMax int    `env:"BATCH_MAX" envDefault:"256" usage:"maximum number of requests that share a transaction"`
+	Operator string `env:"OPERATOR,expand" envDefault:"$USER" usage:"who runs the command dead-letters"`
 }
 
 // Validate reports all invalid values at once.
@@ -69,8 +71,9 @@ type Participant struct {
 
 // Program returns the command line of a participant. name is also the name of its schema.
 // When the participant starts, cfg is filled from the environment, and then wire adds the
-// service's own routes and parts.
-func Program(name string, migrations fs.FS, cfg Configuration, wire func(*Participant)) service.Program {
+// service's own routes and parts. dead describes its dead letters, for the command that
+// handles them.
+func Program(name string, migrations fs.FS, cfg Configuration, dead DeadLetters, wire func(*Participant)) service.Program {
 	c := cfg.base()
 	migrate := func(ctx context.Context, log *slog.Logger) error {
 		return database.Migrate(ctx, c.Database, name, migrations, log)
@@ -83,7 +86,13 @@ func Program(name string, migrations fs.FS, cfg Configuration, wire func(*Partic
 			}
 			return serve(ctx, name, c, log, wire)
 		},
-		Commands: []service.Command{{Name: "migrate", Usage: "bring the database up to date and exit", Run: migrate}},
+		Commands: []service.Command{
+			{Name: "migrate", Usage: "bring the database up to date and exit", Run: migrate},
+			{
+				Name: "dead-letters", Usage: "list, show, retry, edit or discard events that could not be handled; see dead-letters --help",
+				RunArgs: func(ctx context.Context, _ *slog.Logger, call service.Call) error { return c.deadLetters(ctx, name, dead, call) },
+			},
+		},
 	}
 }
 
@@ -102,6 +111,7 @@ func serve(ctx context.Context, name string, c *Config, log *slog.Logger, wire f
 	store := delivery.NewStore(c.Delivery, db, name)
 	publisher := broker.NewPublisher(c.Broker.AMQPURL, name+" publisher", log)
 	relay := store.NewRelay(publisher, log, reg)
+	deadletters.NewStore(db, name).RegisterMetrics(reg)
 	p := &Participant{
 		Name: name, Store: store, HTTP: service.NewEngine(log, reg, health), Health: health, Metrics: reg, Log: log,
 		broker: c.Broker, batchMax: c.BatchMax,
