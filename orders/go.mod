@@ -117,6 +117,7 @@ require (
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20261019180522-ce908d29299b // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 	gorm.io/driver/postgres v1.6.3 // indirect
+	pgregory.net/rapid v1.3.0 // indirect
 )
 
 replace gozon/shared => ../shared

@@ -90,7 +90,9 @@ func Program(name string, migrations fs.FS, cfg Configuration, dead DeadLetters,
 			{Name: "migrate", Usage: "bring the database up to date and exit", Run: migrate},
 			{
 				Name: "dead-letters", Usage: "list, show, retry, edit or discard events that could not be handled; see dead-letters --help",
-				RunArgs: func(ctx context.Context, _ *slog.Logger, call service.Call) error { return c.deadLetters(ctx, name, dead, call) },
+				RunArgs: func(ctx context.Context, _ *slog.Logger, call service.Call) error {
+					return c.deadLetters(ctx, name, dead, call)
+				},
 			},
 		},
 	}

@@ -25,7 +25,7 @@ import (
 func Run(t *testing.T, schema string, open func(testing.TB) (*sql.DB, *database.DB)) {
 	t.Helper()
 	for table, tests := range map[string]map[string]func(*testing.T, *fixture){
-		"inbox": inboxTests, "outbox": outboxTests, "messages": messageTests, "keys": keysTests,
+		"inbox": inboxTests, "outbox": outboxTests, "messages": messageTests, "keys": keysTests, "dead letters": deadLetterTests,
 		"pruner": {"old rows are deleted at the start and young ones are kept": prunerDeletesOldRows},
 	} {
 		t.Run(table, func(t *testing.T) {
