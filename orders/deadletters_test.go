@@ -117,5 +117,5 @@ func TestUnroutedMessagesWithABindingAreRouted(t *testing.T) {
 	got := f.broker.Get(t, broker.Unrouted)
 	require.Equal(t, "stray.v1", got.RoutingKey)
 	require.Equal(t, amqp.Table{"n": int64(7), "table": amqp.Table{"bytes": "b"}, broker.HeaderRetry: all[0].ID + "/1"}, got.Headers)
-	require.EqualValues(t, amqp.Persistent, got.DeliveryMode)
+	require.Equal(t, amqp.Persistent, got.DeliveryMode)
 }

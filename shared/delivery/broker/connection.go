@@ -14,7 +14,7 @@ import (
 const requestTimeout = 10 * time.Second
 
 // connection is a plain AMQP connection that does not reconnect. It is used to declare
-// and inspect the topology, to redrive and to dead-letter. It is not safe for concurrent use.
+// and inspect the topology, to redrive, to dead-letter and to collect dead letters. It is not safe for concurrent use.
 type connection struct {
 	*amqp.Connection
 	netConn net.Conn

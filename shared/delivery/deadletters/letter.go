@@ -75,7 +75,7 @@ func contentID(m broker.DeadLetter) uuid.UUID {
 	id := uuid.UUID(hash[:16])
 	var at [8]byte
 	if !m.FailedAt.IsZero() {
-		binary.BigEndian.PutUint64(at[:], uint64(m.FailedAt.UnixMilli())) //nolint:gosec // any 48 bits will do
+		binary.BigEndian.PutUint64(at[:], uint64(m.FailedAt.UnixMilli()))
 	}
 	copy(id[:6], at[2:])
 	id[6], id[8] = 0x70|id[6]&0x0f, 0x80|id[8]&0x3f

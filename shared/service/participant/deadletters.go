@@ -196,16 +196,14 @@ func (c deadLettersCall) list(ctx context.Context, client *deadletters.Client, o
 	if err != nil {
 		return err
 	}
-	more := len(letters) > limit
-	letters = letters[:min(len(letters), limit)]
-	if c.json {
-		all := make([]letterJSON, len(letters))
-		for i, l := range letters {
-			all[i] = out.listed(l)
-		}
-		return out.json(all)
+	if !c.json {
+		return out.list(letters, limit)
 	}
-	return out.list(letters, more)
+	all := []letterJSON{}
+	for _, l := range letters[:min(len(letters), limit)] {
+		all = append(all, out.listed(l))
+	}
+	return out.json(all)
 }
 
 func (c deadLettersCall) edit(ctx context.Context, client *deadletters.Client, call service.Call) error {

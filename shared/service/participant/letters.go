@@ -90,19 +90,21 @@ func (p letterPrinter) checked(l deadletters.Letter) error {
 	return err
 }
 
-func (p letterPrinter) list(letters []deadletters.Letter, more bool) error {
+// list prints a table of at most limit letters.
+func (p letterPrinter) list(letters []deadletters.Letter, limit int) error {
 	if len(letters) == 0 {
 		_, err := fmt.Fprintln(p.out, "no dead letters")
 		return err
 	}
 	w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tSTATE\tQUEUE\tROUTING KEY\tFAILED AT\tRETRIES\tREASON")
-	for _, l := range letters {
+	for i, l := range letters {
+		if i == limit {
+			fmt.Fprintln(w, "There are more. Set --max.")
+			break
+		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", l.ID, l.State, l.Queue, line(l.RoutingKey),
 			l.FailedAt.UTC().Format(time.RFC3339), l.Retry, shortened(line(l.Reason)))
-	}
-	if more {
-		fmt.Fprintln(w, "There are more. Set --max.")
 	}
 	return w.Flush()
 }
