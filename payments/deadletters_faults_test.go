@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"gozon/payments/internal/messaging"
 	"gozon/payments/internal/postgres"
 	"gozon/payments/migrations"
+	"gozon/shared/contract/events"
 	"gozon/shared/delivery/broker"
 	"gozon/shared/delivery/deadletters"
 )
@@ -100,4 +103,36 @@ func TestRetryThatWasPublishedTwiceFails(t *testing.T) {
 	require.NoError(t, c.Store.FinishRetry(t.Context(), l), "of the process that has published it")
 	require.Equal(t, "open", f.list(t)[0].State)
 	require.Equal(t, "collect by client, retry by client, collect by tester", f.actions(t, event))
+}
+
+// Several commands collect at the same time. One that retries all is interrupted.
+func TestManyDeadLetters(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	const n = 250
+	var all []events.Event
+	for range n {
+		all = append(all, events.OrderCreated{OrderID: id(t).String(), UserID: 1})
+	}
+	f.broker.PublishBatch(t, id(t), all...)
+	f.dead(t, n)
+	var commands errgroup.Group
+	for range 3 {
+		c := f.client(t)
+		commands.Go(func() error { return c.Collect(t.Context()) })
+	}
+	require.NoError(t, commands.Wait())
+	require.Len(t, f.list(t, "--max", "1000"), n)
+	f.count(t, n, "SELECT count(*) FROM payments.dead_letter_actions")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	retried := 0
+	require.ErrorContains(t, f.client(t).RetryAll(ctx, deadletters.Filter{Max: n}, time.Millisecond, func(deadletters.Letter) {
+		if retried++; retried == 2 {
+			cancel()
+		}
+	}), "interrupted")
+	require.Equal(t, 2, retried)
+	f.dead(t, 2)
+	require.Len(t, f.list(t, "--max", "1000"), n)
 }

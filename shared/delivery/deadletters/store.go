@@ -133,7 +133,7 @@ func (s *Store) Find(ctx context.Context, id uuid.UUID) (l Letter, actions []Act
 	defer tx.Rollback(ctx)
 	var a Action
 	event := id
-	err = tx.Read(ctx, s.selected(s.find, func(found Letter) { l = found }, id),
+	err = tx.Read(ctx, s.selected(s.read, func(found Letter) { l = found }, []uuid.UUID{id}),
 		database.Select("actions", []any{&a.Action, &a.Operator, &a.At, &a.Reason, &a.Body}, func() {
 			actions = append(actions, a)
 			a.Body = nil
