@@ -224,12 +224,12 @@ func TestDeadLettersCommandReportsErrors(t *testing.T) {
 	require.Equal(t, "[]\n", f.command(t, "", "list", "--json"))
 	for _, action := range []string{"show", "retry", "edit", "discard"} {
 		f.refused(t, 1, "no such dead letter", "{}", action, id(t).String(), "--reason", "x")
-		f.refused(t, 2, "takes 1 argument", "", action, "--reason", "x")
+		f.refused(t, 2, "takes the id of a dead letter", "", action, "--reason", "x")
 		f.refused(t, 2, "invalid UUID", "", action, "1", "--reason", "x")
 	}
 	f.refused(t, 2, "Usage:", "")
 	f.refused(t, 2, `unknown command "dance"`, "", "dance")
-	f.refused(t, 2, "takes 0 arguments", "", "list", "1")
+	f.refused(t, 2, "takes no arguments", "", "list", "1")
 	f.refused(t, 2, "must be positive", "", "retry-all", "--rate", "0")
 	f.refused(t, 2, "not defined: -nonsense", "", "list", "--nonsense")
 	f.refused(t, 2, "Set --by", "", "retry", id(t).String(), "--by", "")

@@ -71,18 +71,12 @@ func (d *DeadLetters) Collect(ctx context.Context, queue string, store func(cont
 		var moved []amqp.Delivery
 		var copies []copied
 		for _, m := range taken {
-			p := copyDelivery(m, d.conn.user)
-			p.DeliveryMode = amqp.Persistent
-			switch count, _ := m.Headers["x-delivery-count"].(int64); {
-			case queue == Unrouted && hasBinding(m.RoutingKey):
-				moved, copies = append(moved, m), append(copies, copied{Exchange, m.RoutingKey, p})
-			case count >= refreshAfter && queue == Unrouted:
-				moved, copies = append(moved, m), append(copies, copied{Unrouted, m.RoutingKey, p})
-				remaining++ // the copy is at the tail
-			case count >= refreshAfter:
-				moved, copies = append(moved, m), append(copies, copied{"", queue, p})
-				remaining++
-			default:
+			if c, move := d.moved(queue, m); move {
+				moved, copies = append(moved, m), append(copies, c)
+				if c.exchange != Exchange {
+					remaining++ // the copy is at the tail
+				}
+			} else {
 				letters, last = append(letters, newDeadLetter(queue, m)), m
 			}
 		}
@@ -97,6 +91,22 @@ func (d *DeadLetters) Collect(ctx context.Context, queue string, store func(cont
 		return fmt.Errorf("collect %s: %w", queue, err)
 	}
 	return ctx.Err()
+}
+
+// moved reports whether a message is published again instead of being stored, and returns its
+// copy.
+func (d *DeadLetters) moved(queue string, m amqp.Delivery) (c copied, move bool) {
+	c = copied{"", queue, copyDelivery(m, d.conn.user)}
+	c.DeliveryMode = amqp.Persistent
+	if queue == Unrouted {
+		c.exchange, c.key = Unrouted, m.RoutingKey
+		if hasBinding(m.RoutingKey) {
+			c.exchange = Exchange
+			return c, true
+		}
+	}
+	count, _ := m.Headers["x-delivery-count"].(int64)
+	return c, count >= refreshAfter
 }
 
 // depth returns the number of messages that are ready in a queue.

@@ -94,8 +94,10 @@ func parseDeadLetters(args []string, operator string, stderr io.Writer) (c deadL
 	case !withID && c.name != "list" && c.name != "retry-all":
 		flags.Usage()
 		err = fmt.Errorf("unknown command %q", c.name)
-	case withID && len(words) != 2, !withID && len(words) != 1:
-		err = fmt.Errorf("%s takes %d arguments besides flags", c.name, map[bool]int{true: 1}[withID])
+	case withID && len(words) != 2:
+		err = fmt.Errorf("%s takes the id of a dead letter", c.name)
+	case !withID && len(words) != 1:
+		err = fmt.Errorf("%s takes no arguments besides flags", c.name)
 	case c.by == "" && c.name != "list" && c.name != "show":
 		err = errors.New("who does this? Set --by or the environment variable OPERATOR")
 	case c.name == "discard" && c.reason == "":
@@ -111,7 +113,7 @@ func parseDeadLetters(args []string, operator string, stderr io.Writer) (c deadL
 	if c.name != "discard" {
 		c.filter.Reason = c.reason
 	}
-	c.by = cmp.Or(c.by, "unknown")
+	c.by = cmp.Or(c.by, "unknown") // collects
 	return c, nil
 }
 
