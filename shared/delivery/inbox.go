@@ -45,11 +45,11 @@ func (t *Tx) Claim(ids ...uuid.UUID) (fresh map[uuid.UUID]bool, claim database.S
 // of deleted ids. A message id is a UUIDv7, which contains its creation time, so the primary
 // key is the only index that this needs.
 func (s *Store) PruneInbox(ctx context.Context, t time.Time, limit int) (int64, error) {
-	return prune(ctx, s.DB, s.inbox.prune, firstIDAt(t), limit)
+	return prune(ctx, s.DB, s.inbox.prune, FirstIDAt(t), limit)
 }
 
-// firstIDAt returns the smallest UUIDv7 of the millisecond of t (RFC 9562, section 5.7).
-func firstIDAt(t time.Time) uuid.UUID {
+// FirstIDAt returns the smallest UUIDv7 of the millisecond of t (RFC 9562, section 5.7).
+func FirstIDAt(t time.Time) uuid.UUID {
 	var id uuid.UUID
 	ms := uint64(t.UnixMilli())
 	for i := range 6 {

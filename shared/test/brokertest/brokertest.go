@@ -69,9 +69,14 @@ func Own(t testing.TB) (*Broker, *containertest.Container) {
 func create(t testing.TB, c *containertest.Container) *Broker {
 	t.Helper()
 	b := &Broker{vhost: uuid.NewString(), server: c}
+	b.createVhost(t)
+	return b
+}
+
+func (b *Broker) createVhost(t testing.TB) {
+	t.Helper()
 	b.manage(t, http.MethodPut, "vhosts/"+b.vhost, nil, nil)
 	b.manage(t, http.MethodPut, "permissions/"+b.vhost+"/"+user, map[string]string{"configure": ".*", "write": ".*", "read": ".*"}, nil)
-	return b
 }
 
 // URL returns the AMQP URL of the virtual host.

@@ -67,6 +67,26 @@ func (b *Broker) Suspend(t testing.TB, queue string) (resume func()) {
 	return func() { b.eval(t, "sys:resume('"+b.vhost+"_"+queue+"').") }
 }
 
+// Purge deletes the ready messages of a queue and returns their number.
+func (b *Broker) Purge(t testing.TB, queue string) int {
+	t.Helper()
+	n, err := b.Channel(t).QueuePurge(queue, false)
+	require.NoError(t, err)
+	return n
+}
+
+// Reset deletes everything that the server has stored, as if it had lost its disk, and creates
+// the virtual host again. It must be the server of this test alone.
+func (b *Broker) Reset(t testing.TB) {
+	t.Helper()
+	code, out, err := b.server.Exec(t.Context(), []string{"sh", "-c", "rabbitmqctl stop_app && rabbitmqctl reset && rabbitmqctl start_app"})
+	require.NoError(t, err)
+	output, err := io.ReadAll(out)
+	require.NoError(t, err)
+	require.Zero(t, code, string(output))
+	b.createVhost(t)
+}
+
 // eval evaluates an Erlang expression in the broker.
 func (b *Broker) eval(t testing.TB, expression string) {
 	t.Helper()
