@@ -5,14 +5,17 @@ package main
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"gozon/orders/internal/httpapi"
 	"gozon/orders/internal/live"
 	"gozon/orders/internal/messaging"
 	"gozon/orders/internal/order"
 	"gozon/orders/internal/postgres"
+	"gozon/orders/internal/watchdog"
 	"gozon/orders/migrations"
 	"gozon/shared/delivery/broker"
+	"gozon/shared/delivery/database"
 	"gozon/shared/service"
 	"gozon/shared/service/participant"
 )
@@ -20,7 +23,8 @@ import (
 type config struct {
 	participant.Config
 
-	MaxStreams int `env:"MAX_STREAMS" envDefault:"6000" usage:"maximum number of open event streams"`
+	MaxStreams   int           `env:"MAX_STREAMS" envDefault:"6000" usage:"maximum number of open event streams"`
+	OverdueAfter time.Duration `env:"OVERDUE_AFTER" envDefault:"30s" usage:"how long an order may wait for payments before its request is repeated"`
 }
 
 // Validate reports all invalid values at once.
@@ -28,6 +32,9 @@ func (c *config) Validate() error {
 	err := c.Config.Validate()
 	if c.MaxStreams < 1 {
 		err = errors.Join(err, fmt.Errorf("MAX_STREAMS is %d: it must be positive", c.MaxStreams))
+	}
+	if c.OverdueAfter < time.Second {
+		err = errors.Join(err, fmt.Errorf("OVERDUE_AFTER is %s: it must be at least one second", c.OverdueAfter))
 	}
 	return err
 }
@@ -42,7 +49,8 @@ func program(cfg *config) service.Program {
 func (c *config) wire(p *participant.Participant) {
 	store := postgres.NewStore(p.Store)
 	orders := order.NewService(store)
-	p.Consume(broker.PaymentsQueue, messaging.NewHandler(orders, p.Metrics))
+	p.Consume(broker.PaymentsQueue, messaging.NewHandler(orders, p.Log, p.Metrics))
+	p.Add("watchdog", watchdog.New(orders, store, database.Faults().Whole, c.OverdueAfter, p.Log, p.Metrics).Run)
 	hub := live.NewHub(orders, store, postgres.NewListener(c.Database, p.Log), c.MaxStreams, p.Log, p.Metrics)
 	p.Health.Add("live updates", service.Degrading, hub.Ready)
 	p.Add("live updates", hub.Run)

@@ -4,6 +4,7 @@ package messaging
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -11,13 +12,14 @@ import (
 
 	"gozon/orders/internal/order"
 	"gozon/shared/contract/events"
+	"gozon/shared/contract/money"
 	"gozon/shared/delivery/broker"
 	"gozon/shared/delivery/database"
 	"gozon/shared/delivery/inbox"
 )
 
 // NewHandler returns a handler of batches of payment decisions and registers its metrics.
-func NewHandler(orders *order.Service, reg prometheus.Registerer) broker.Handler {
+func NewHandler(orders *order.Service, log *slog.Logger, reg prometheus.Registerer) broker.Handler {
 	effects := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "payment_results_total", Help: "Payment decisions, by their effect on the order.",
 	}, []string{"outcome"})
@@ -26,13 +28,19 @@ func NewHandler(orders *order.Service, reg prometheus.Registerer) broker.Handler
 		Buckets: prometheus.ExponentialBuckets(0.002, 2, 16),
 	})
 	reg.MustRegister(effects, latency)
-	for _, e := range []order.Effect{order.EffectApplied, order.EffectNoted, order.EffectDuplicate} {
+	for _, e := range []order.Effect{
+		order.EffectApplied, order.EffectNoted, order.EffectDuplicate, order.EffectStale, order.EffectOrphaned, order.EffectIgnored,
+	} {
 		effects.WithLabelValues(string(e))
 	}
-	return broker.Decoded(decode, orders.Settle, database.Faults(), func(_ context.Context, d inbox.Event[order.PaymentDecision], s order.Settled) {
+	return broker.Decoded(decode, orders.Settle, database.Faults(), func(ctx context.Context, d inbox.Event[order.PaymentDecision], s order.Settled) {
 		effects.WithLabelValues(string(s.Effect)).Inc()
 		if s.Effect == order.EffectApplied && (d.Data.Status == order.PaymentSucceeded || d.Data.Status == order.PaymentFailed) {
 			latency.Observe(time.Since(s.Order.CreatedAt).Seconds())
+		}
+		if s.Effect == order.EffectOrphaned {
+			log.ErrorContext(ctx, "consumer: a charge has no order, requesting its cancellation", "order_id", d.Data.OrderID.String(),
+				"user_id", d.Data.UserID, "amount", d.Data.Amount.String(), "message_id", d.ID.String())
 		}
 	})
 }
@@ -41,7 +49,7 @@ func NewHandler(orders *order.Service, reg prometheus.Registerer) broker.Handler
 func Validate(body []byte) error { return broker.Validate(body, decode) }
 
 func decode(e events.Envelope) (order.PaymentDecision, error) {
-	var d order.PaymentDecision
+	d := order.PaymentDecision{At: e.Time}
 	var orderID string
 	switch e.Type {
 	case events.TypePaymentSucceeded:
@@ -49,7 +57,7 @@ func decode(e events.Envelope) (order.PaymentDecision, error) {
 		if err := e.Decode(&data); err != nil {
 			return d, err
 		}
-		orderID, d.Status = data.OrderID, order.PaymentSucceeded
+		orderID, d.UserID, d.Amount, d.Status = data.OrderID, data.UserID, money.Amount(data.Amount), order.PaymentSucceeded
 		d.Saga = order.Saga{PublishedAt: data.PublishedAt, ChargedAt: data.ChargedAt}
 	case events.TypePaymentFailed:
 		var data events.PaymentFailed
@@ -59,14 +67,15 @@ func decode(e events.Envelope) (order.PaymentDecision, error) {
 		if data.Reason == "" {
 			return d, fmt.Errorf("%w: %s without a reason", events.ErrMalformed, e.Type)
 		}
-		orderID, d.Status, d.Reason = data.OrderID, order.PaymentFailed, order.CancelReason(data.Reason)
+		orderID, d.UserID, d.Amount, d.Status = data.OrderID, data.UserID, money.Amount(data.Amount), order.PaymentFailed
+		d.Reason = order.CancelReason(data.Reason)
 		d.Saga = order.Saga{PublishedAt: data.PublishedAt, RefusedAt: data.RefusedAt}
 	case events.TypePaymentVoided:
 		var data events.PaymentVoided
 		if err := e.Decode(&data); err != nil {
 			return d, err
 		}
-		orderID, d.Status = data.OrderID, order.PaymentVoided
+		orderID, d.UserID, d.Amount, d.Status = data.OrderID, data.UserID, money.Amount(data.Amount), order.PaymentVoided
 		d.Saga = order.Saga{PublishedAt: data.PublishedAt, RefusedAt: data.RefusedAt}
 	case events.TypePaymentRefunded:
 		var data events.PaymentRefunded
@@ -76,7 +85,7 @@ func decode(e events.Envelope) (order.PaymentDecision, error) {
 		if data.RefundedAt.IsZero() {
 			return d, fmt.Errorf("%w: %s without refunded_at", events.ErrMalformed, e.Type)
 		}
-		orderID, d.Status = data.OrderID, order.PaymentRefunded
+		orderID, d.UserID, d.Amount, d.Status = data.OrderID, data.UserID, money.Amount(data.Amount), order.PaymentRefunded
 		d.Saga = order.Saga{PublishedAt: data.PublishedAt, ChargedAt: data.ChargedAt, RefundedAt: data.RefundedAt}
 	default:
 		// Dead-lettered rather than dropped: its producer expected it to be consumed.

@@ -12,6 +12,9 @@
 // refunds one that was. While an order is CANCELLING, the decision about the payment that
 // raced with the cancellation only adds to the timeline. CANCELLED is final, and only a
 // cancellation leaves PAID: any other message changes nothing.
+//
+// NEW and CANCELLING end with the decision of payments. If the request for it or the reply
+// was lost, the order is overdue and its request is repeated (see [Watched]).
 package order
 
 import (
@@ -98,6 +101,28 @@ func (o Order) Created() events.OrderCreated {
 // CancelRequested returns the event that requests the cancellation of the order's payment.
 func (o Order) CancelRequested() events.OrderCancelRequested {
 	return events.OrderCancelRequested{OrderID: o.ID.String(), UserID: o.UserID, Amount: int64(o.Price)}
+}
+
+// command returns the event that requests what the order is waiting for, or was waiting for
+// last.
+func (o Order) command() events.Event {
+	if o.Status == StatusCancelling {
+		return o.CancelRequested()
+	}
+	return o.Created()
+}
+
+// pendingSince returns the time since when the order is waiting for payments. It is zero for
+// an order that is not waiting.
+func (o Order) pendingSince() time.Time {
+	switch o.Status {
+	case StatusNew:
+		return o.CreatedAt
+	case StatusCancelling:
+		return o.Saga.CancelRequestedAt
+	case StatusPaid, StatusCancelled:
+	}
+	return time.Time{}
 }
 
 // Cancel starts the cancellation of an order and reports whether that changed it: an

@@ -3,6 +3,7 @@ package order
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,6 +22,9 @@ type Store interface {
 	// OrdersOf returns at most limit of the user's orders with an id below before (uuid.Max
 	// for the newest), newest first.
 	OrdersOf(ctx context.Context, user int64, before uuid.UUID, limit int) ([]Order, error)
+	// TrustedFrom returns the end of the last interruption: a time in which no replica swept,
+	// because none ran or because the database was restored to its beginning.
+	TrustedFrom(ctx context.Context) (time.Time, error)
 }
 
 // Tx is one transaction. Its methods work on sets; an empty set is a no-op. It is not safe
@@ -34,16 +38,27 @@ type Tx interface {
 	// Insert and Update also notify the followers of the orders' users.
 	Insert(ctx context.Context, orders ...Order) error
 	Update(ctx context.Context, orders ...Order) error
+	// WatchedForUpdate locks the watched ones of orders that are to be inspected at the given
+	// time, except for those that another transaction has locked. While they are locked, it
+	// reads the orders.
+	WatchedForUpdate(ctx context.Context, at time.Time, ids ...uuid.UUID) ([]Watched, map[uuid.UUID]Order, error)
+	// Watch adds watched orders, or replaces them.
+	Watch(ctx context.Context, watched ...Watched) error
+	// Unwatch removes watched orders.
+	Unwatch(ctx context.Context, ids ...uuid.UUID) error
 	// Emit publishes events after the commit.
 	Emit(ctx context.Context, evs ...events.Event) error
 	idempotency.Tx
 }
 
 // Service implements the use cases. It is safe for concurrent use.
-type Service struct{ store Store }
+type Service struct {
+	store   Store
+	trusted atomic.Pointer[time.Time]
+}
 
 // NewService returns a service that works on store.
-func NewService(store Store) *Service { return &Service{store} }
+func NewService(store Store) *Service { return &Service{store: store} }
 
 // Place places a set of orders and emits their events in one transaction, each at most
 // once under its key. It returns one response per request.
@@ -105,6 +120,9 @@ func (s *Service) Cancel(ctx context.Context, requests []idempotency.Request[uui
 		if err := tx.Update(ctx, changed...); err != nil {
 			return err
 		}
+		if err := tx.Watch(ctx, watch(changed)...); err != nil {
+			return err
+		}
 		if err := tx.Emit(ctx, requested...); err != nil {
 			return err
 		}
@@ -138,13 +156,17 @@ func cancel(ids []uuid.UUID, orders map[uuid.UUID]*Order, at time.Time) (respons
 // Settled is a payment decision's effect on its order.
 type Settled struct {
 	Effect Effect
-	Order  Order // with the effect
+	Order  Order // with the effect; zero if there is none
 }
 
 // Settle applies a set of payment decisions in one transaction and returns one effect per
-// decision. The error is [ErrNotFound] or [ErrContradiction] if a decision does not match
-// its order. Such a message needs an operator, because money may have moved without an order.
+// decision. The error is [ErrContradiction] if a decision does not match its order. Such a
+// message needs an operator. A charge without an order is undone.
 func (s *Service) Settle(ctx context.Context, decisions []inbox.Event[PaymentDecision]) (settled []Settled, err error) {
+	trusted, err := s.trustedFrom(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("settle %d orders: %w", len(decisions), err)
+	}
 	err = s.store.InTx(ctx, func(tx Tx) error {
 		ids := make([]uuid.UUID, len(decisions))
 		for i, d := range decisions {
@@ -154,11 +176,14 @@ func (s *Service) Settle(ctx context.Context, decisions []inbox.Event[PaymentDec
 		if err != nil {
 			return err
 		}
-		var changed []Order
-		if settled, changed, err = settle(decisions, inbox.Fresh(decisions, claimed), orders, now()); err != nil {
+		st := settlement{orders: orders, trusted: trusted, at: now(), touched: map[uuid.UUID]*Order{}}
+		if settled, err = st.run(decisions, inbox.Fresh(decisions, claimed)); err != nil {
 			return err
 		}
-		return tx.Update(ctx, changed...)
+		if err := tx.Update(ctx, st.changed()...); err != nil {
+			return err
+		}
+		return tx.Emit(ctx, st.emitted...)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("settle %d orders: %w", len(decisions), err)
@@ -166,34 +191,21 @@ func (s *Service) Settle(ctx context.Context, decisions []inbox.Event[PaymentDec
 	return settled, nil
 }
 
-// settle applies the fresh ones of decisions, in order.
-func settle(decisions []inbox.Event[PaymentDecision], fresh []bool, orders map[uuid.UUID]*Order, at time.Time) (settled []Settled, changed []Order, err error) {
-	settled = make([]Settled, len(decisions))
-	touched := map[uuid.UUID]*Order{}
-	for i, e := range decisions {
-		d := e.Data
-		o, known := orders[d.OrderID]
-		if !fresh[i] {
-			settled[i].Effect = EffectDuplicate
-			continue
-		}
-		if !known {
-			return nil, nil, fmt.Errorf("%w: payment of %s %s", ErrNotFound, d.OrderID, d.Status)
-		}
-		settled[i].Effect = o.Settle(d, at)
-		settled[i].Order = *o
-		switch settled[i].Effect {
-		case EffectApplied, EffectNoted:
-			touched[o.ID] = o
-		case EffectContradictory:
-			return nil, nil, fmt.Errorf("%w: %s is %s, its payment %s", ErrContradiction, o.ID, o.Status, d.Status)
-		case EffectDuplicate:
-		}
+// Trust makes Settle ask payments again instead of applying a decision that was sent before
+// from.
+func (s *Service) Trust(from time.Time) { s.trusted.Store(&from) }
+
+// trustedFrom returns the time of the last call of Trust. Before the first one, it reads the
+// time from the store.
+func (s *Service) trustedFrom(ctx context.Context) (time.Time, error) {
+	if from := s.trusted.Load(); from != nil {
+		return *from, nil
 	}
-	for _, o := range touched {
-		changed = append(changed, *o)
+	from, err := s.store.TrustedFrom(ctx)
+	if err == nil {
+		s.trusted.CompareAndSwap(nil, &from)
 	}
-	return settled, changed, nil
+	return from, err
 }
 
 // Order returns one order, or [ErrNotFound].

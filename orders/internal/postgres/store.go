@@ -19,20 +19,23 @@ import (
 // Schema is the schema of the service's tables.
 const Schema = "orders"
 
-// Store implements order.Store and live.Store. It is safe for concurrent use.
+// Store implements order.Store, live.Store and watchdog.Store. It is safe for concurrent use.
 type Store struct {
 	*delivery.Store
 	orders         *database.Table[orderRow]
 	insert, update database.Statement[orderRow]
+	watched        *database.Table[watchedRow]
+	watch          database.Statement[watchedRow]
 }
 
 // NewStore returns a store whose transactions are those of s.
 func NewStore(s *delivery.Store) *Store {
-	orders := database.NewTable[orderRow]()
+	orders, watched := database.NewTable[orderRow](), database.NewTable[watchedRow]()
 	changedIn := database.Set{Column: "changed_in", Expression: "pg_current_xact_id()::text::bigint"}
 	return &Store{
 		Store: s, orders: orders,
 		insert: orders.Insert(changedIn), update: orders.Update(changedIn),
+		watched: watched, watch: upsertWatched(watched),
 	}
 }
 

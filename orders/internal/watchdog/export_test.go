@@ -1,0 +1,7 @@
+package watchdog
+
+// SweepOnce exports sweep for tests.
+var SweepOnce = (*Watchdog).sweep
+
+// MaxRepeats exports maxRepeats for tests.
+const MaxRepeats = maxRepeats
