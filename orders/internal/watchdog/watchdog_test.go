@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
+	"gozon/orders/internal/order"
 	"gozon/orders/internal/watchdog"
 	"gozon/shared/test/servicetest"
 )
@@ -113,11 +114,41 @@ func TestReplicasShareTheSweeps(t *testing.T) {
 	require.Equal(t, n, f.logged(t))
 }
 
+// A slow sweep is still inspecting orders when the next one begins.
+func TestOverlappingSweepsRepeatNothingTwice(t *testing.T) {
+	t.Parallel()
+	f := setup(t, limit)
+	const n = 100
+	ids := make([]uuid.UUID, n)
+	for i := range ids {
+		ids[i] = f.place(t, "NEW", time.Now().Add(-time.Hour))
+	}
+	f.do(t, "INSERT INTO orders.watched (order_id, since, next_at) SELECT id, created_at, created_at FROM orders.orders")
+	service := order.NewService(f.store)
+	for round := range 10 { // the first one mostly waits for connections
+		var sweeps errgroup.Group
+		for range 8 {
+			sweeps.Go(func() error {
+				_, err := service.Inspect(t.Context(), ids, order.Policy{Limit: limit})
+				return err
+			})
+		}
+		require.NoError(t, sweeps.Wait())
+		repeated := f.taken(t)
+		require.Len(t, repeated, n)
+		for _, count := range repeated {
+			require.Equal(t, 1, count, "round %d", round)
+		}
+		f.elapse(t, 600)
+	}
+}
+
 // A transaction is still open when the sweeps reach the id of its order.
 func TestOrderThatCommitsLateIsNotMissed(t *testing.T) {
 	t.Parallel()
 	f := setup(t, time.Second)
 	w := f.watchdog()
+	f.do(t, "UPDATE orders.watchdog SET patrol = 'ffffffff-ffff-ffff-ffff-ffffffffffff'") // it would find the order, too
 	tx, err := f.pool.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	placed := time.Now()
