@@ -24,18 +24,15 @@ type Store struct {
 	*delivery.Store
 	orders         *database.Table[orderRow]
 	insert, update database.Statement[orderRow]
-	watched        *database.Table[watchedRow]
-	watch          database.Statement[watchedRow]
 }
 
 // NewStore returns a store whose transactions are those of s.
 func NewStore(s *delivery.Store) *Store {
-	orders, watched := database.NewTable[orderRow](), database.NewTable[watchedRow]()
+	orders := database.NewTable[orderRow]()
 	changedIn := database.Set{Column: "changed_in", Expression: "pg_current_xact_id()::text::bigint"}
 	return &Store{
 		Store: s, orders: orders,
 		insert: orders.Insert(changedIn), update: orders.Update(changedIn),
-		watched: watched, watch: upsertWatched(watched),
 	}
 }
 

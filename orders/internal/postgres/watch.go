@@ -30,49 +30,42 @@ const (
 	patrolled = 500
 )
 
-// watchedRow is a row of watched. It is the only list of the table's columns.
-type watchedRow struct {
-	OrderID  uuid.UUID `gorm:"primaryKey"`
-	Since    time.Time
-	NextAt   time.Time
-	Repeats  int64
-	RepeatAt *time.Time
-}
-
-// TableName implements gorm's Tabler.
-func (watchedRow) TableName() string { return Schema + ".watched" }
-
-func newWatchedRow(w order.Watched) watchedRow {
-	return watchedRow{w.OrderID, w.Since, w.NextAt, w.Repeats, database.Nullable(w.RepeatAt)}
-}
-
-func (r watchedRow) watched() order.Watched {
-	return order.Watched{OrderID: r.OrderID, Since: r.Since.UTC(), NextAt: r.NextAt.UTC(), Repeats: r.Repeats, RepeatAt: database.Value(r.RepeatAt).UTC()}
-}
-
-// upsertWatched returns the statement that adds or replaces watched orders. It locks them in
-// the order of their ids, like every transaction that locks several.
-func upsertWatched(t *database.Table[watchedRow]) database.Statement[watchedRow] {
-	s := t.Insert()
-	s.SQL += ` ORDER BY n.order_id ON CONFLICT (order_id) DO UPDATE SET
-		since = excluded.since, next_at = excluded.next_at, repeats = excluded.repeats, repeat_at = excluded.repeat_at`
-	return s
-}
+// upsertWatched locks the rows in the order of their ids, like every statement that locks
+// several.
+const upsertWatched = `INSERT INTO orders.watched (order_id, since, next_at, repeats, repeat_at)
+	SELECT order_id, since, next_at, repeats, repeat_at
+	FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::bigint[], $5::timestamptz[]) AS w (order_id, since, next_at, repeats, repeat_at)
+	ORDER BY order_id ON CONFLICT (order_id) DO UPDATE
+	SET since = excluded.since, next_at = excluded.next_at, repeats = excluded.repeats, repeat_at = excluded.repeat_at`
 
 // WatchedForUpdate implements order.Tx. The orders are read by a separate statement, whose
 // snapshot is taken after the locks: a cancellation replaces its watched row, so either it has
 // committed and its order is seen as CANCELLING, or it waits for this transaction.
 func (t *tx) WatchedForUpdate(ctx context.Context, at time.Time, ids ...uuid.UUID) ([]order.Watched, map[uuid.UUID]order.Order, error) {
 	var watched []order.Watched
-	lock := t.store.watched.Select("lock watched orders", func(r watchedRow) { watched = append(watched, r.watched()) },
-		"WHERE order_id = ANY($1::uuid[]) AND next_at <= $2 ORDER BY order_id FOR UPDATE SKIP LOCKED", ids, at)
+	var w order.Watched
+	var repeatAt *time.Time
+	lock := database.Select("lock watched orders", []any{&w.OrderID, &w.Since, &w.NextAt, &w.Repeats, &repeatAt}, func() {
+		w.RepeatAt = database.Value(repeatAt)
+		watched = append(watched, w)
+	}, `SELECT order_id, since, next_at, repeats, repeat_at FROM orders.watched
+		WHERE order_id = ANY($1::uuid[]) AND next_at <= $2 ORDER BY order_id FOR UPDATE SKIP LOCKED`, ids, at)
 	orders := make(map[uuid.UUID]order.Order, len(ids))
 	read := t.store.orders.Select("read orders", func(r orderRow) { orders[r.ID] = r.order() }, "WHERE id = ANY($1::uuid[])", ids)
 	return watched, orders, t.Read(ctx, lock, read)
 }
 
 func (t *tx) Watch(_ context.Context, watched ...order.Watched) error {
-	database.Write(t.Tx.Tx, "watch orders", t.store.watch, newWatchedRow, watched)
+	if len(watched) == 0 {
+		return nil
+	}
+	n := len(watched)
+	ids, repeats := make([]uuid.UUID, n), make([]int64, n)
+	since, next, repeatAt := make([]time.Time, n), make([]time.Time, n), make([]*time.Time, n)
+	for i, w := range watched {
+		ids[i], since[i], next[i], repeats[i], repeatAt[i] = w.OrderID, w.Since, w.NextAt, w.Repeats, database.Nullable(w.RepeatAt)
+	}
+	t.Queue("watch orders", upsertWatched, ids, since, next, repeats, repeatAt)
 	return nil
 }
 
