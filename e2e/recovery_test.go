@@ -144,7 +144,7 @@ func TestShopRecoversFromLostMessagesAndData(t *testing.T) { //nolint:parallelte
 	} {
 		r.user = newUser()
 		require.Equal(t, http.StatusCreated, post(t, r.API+"/accounts/", fmt.Sprintf(`{"user_id":%d,"balance":1000}`, r.user)).status)
-		if !t.Run(scenario.name, func(t *testing.T) { scenario.run(t, r) }) { //nolint:paralleltest // the same
+		if !t.Run(scenario.name, func(t *testing.T) { scenario.run(t, r) }) {
 			break
 		}
 	}

@@ -52,7 +52,8 @@ func (t *tx) WatchedForUpdate(ctx context.Context, at time.Time, ids ...uuid.UUI
 		WHERE order_id = ANY($1::uuid[]) AND next_at <= $2 ORDER BY order_id FOR UPDATE SKIP LOCKED`, ids, at)
 	orders := make(map[uuid.UUID]order.Order, len(ids))
 	read := t.store.orders.Select("read orders", func(r orderRow) { orders[r.ID] = r.order() }, "WHERE id = ANY($1::uuid[])", ids)
-	return watched, orders, t.Read(ctx, lock, read)
+	err := t.Read(ctx, lock, read)
+	return watched, orders, err
 }
 
 func (t *tx) Watch(_ context.Context, watched ...order.Watched) error {

@@ -8,7 +8,7 @@
 //
 //	every second, one replica:
 //	  examine the orders that reached the limit since the last sweep ─► watched
-//	  examine a few old orders, from the first one on, in circles ────► watched
+//	  examine a few old orders, from the first one on, in a loop ─────► watched
 //	  inspect watched orders that are due:
 //	    it no longer waits       remove it
 //	    it is overdue            count it, log it once, repeat its request with backoff
