@@ -3,6 +3,8 @@
 package main
 
 import (
+	"time"
+
 	"gozon/payments/internal/httpapi"
 	"gozon/payments/internal/messaging"
 	"gozon/payments/internal/payment"
@@ -13,6 +15,9 @@ import (
 	"gozon/shared/service/participant"
 )
 
+// auditEvery is the interval of the audits that nobody asks for.
+const auditEvery = 30 * time.Second
+
 func main() { service.Main(program(&participant.Config{})) }
 
 func program(cfg *participant.Config) service.Program {
@@ -21,11 +26,13 @@ func program(cfg *participant.Config) service.Program {
 }
 
 func wire(p *participant.Participant) {
-	payments := payment.NewService(postgres.NewStore(p.Store))
+	store := postgres.NewStore(p.Store)
+	payments := payment.NewService(store)
 	p.Consume(broker.OrdersQueue, messaging.NewHandler(payments, p.Log, p.Metrics))
 	httpapi.API{
 		Deposit:  participant.Batch(p, "deposit", payments.Deposit),
 		Payments: payments,
+		Audit:    participant.Audit(p, auditEvery, store.Audit),
 		Log:      p.Log,
 	}.Register(p.HTTP)
 }

@@ -112,3 +112,23 @@ func Once[I, O any](ctx context.Context, c *gin.Context, b Batcher[I, O], user i
 	}
 	return response.Value, nil
 }
+
+// Auditor audits the data of a service. The Auditor of package participant implements it.
+type Auditor[R any] interface {
+	Check(ctx context.Context) (R, error) // verifies what is new
+	Full(ctx context.Context) (R, error)  // verifies everything
+}
+
+// Audit returns the report of the audit that a request asks for. A full one takes longer than
+// other requests may: it ends when the client disconnects.
+func Audit[R any](ctx context.Context, c *gin.Context, a Auditor[R]) (R, error) {
+	full, err := request.Full(c.Request)
+	switch {
+	case err != nil:
+		var none R
+		return none, err
+	case full:
+		return a.Full(c.Request.Context()) //nolint:contextcheck // as documented
+	}
+	return a.Check(ctx)
+}

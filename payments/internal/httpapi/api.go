@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"gozon/payments/internal/payment"
+	"gozon/shared/contract/audit"
 	"gozon/shared/contract/money"
 	"gozon/shared/web"
 	"gozon/shared/web/problem"
@@ -23,6 +24,7 @@ import (
 type API struct {
 	Deposit  web.Batcher[payment.Deposit, payment.Deposited]
 	Payments *payment.Service
+	Audit    web.Auditor[payment.Audit]
 	Log      *slog.Logger
 }
 
@@ -35,6 +37,9 @@ func (a API) Register(routes gin.IRoutes) {
 	r.Handle(http.MethodPost, "/accounts", a.deposit)
 	r.Handle(http.MethodGet, "/accounts/:user_id", a.account)
 	r.Handle(http.MethodGet, "/accounts/:user_id/entries", a.entries)
+	r.Handle(http.MethodGet, "/audit", a.audit)
+	r.Handle(http.MethodGet, audit.PaymentsPath, a.paymentsIn)
+	r.Handle(http.MethodPost, audit.PaymentsPath, a.paymentsOf)
 }
 
 type accountJSON struct {

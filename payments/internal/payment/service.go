@@ -22,6 +22,11 @@ type Store interface {
 	// EntriesOf returns at most limit of the user's entries with a Seq below before, newest
 	// first.
 	EntriesOf(ctx context.Context, user, before int64, limit int) ([]Entry, error)
+	// PaymentsIn returns the payments of at most limit orders with ids above after, up to and
+	// including to, ordered by them.
+	PaymentsIn(ctx context.Context, after, to uuid.UUID, limit int) ([]Payment, error)
+	// PaymentsOf returns the payments of orders. It leaves out orders without one.
+	PaymentsOf(ctx context.Context, orders []uuid.UUID) ([]Payment, error)
 }
 
 // Tx is one transaction. Its methods work on sets; an empty set is a no-op. It is not safe
@@ -165,6 +170,17 @@ func (s *Service) EntriesOf(ctx context.Context, user, before int64, limit int) 
 		return Page{entries[:limit], true}, nil
 	}
 	return Page{entries, false}, nil
+}
+
+// PaymentsIn returns the payments of at most limit orders with ids above after, up to and
+// including to, ordered by them.
+func (s *Service) PaymentsIn(ctx context.Context, after, to uuid.UUID, limit int) ([]Payment, error) {
+	return s.store.PaymentsIn(ctx, after, to, limit)
+}
+
+// PaymentsOf returns the payments of orders. It leaves out orders without one.
+func (s *Service) PaymentsOf(ctx context.Context, orders []uuid.UUID) ([]Payment, error) {
+	return s.store.PaymentsOf(ctx, orders)
 }
 
 // now has the precision of the store, so that a response and a later read agree.

@@ -24,11 +24,13 @@ import (
 //   - a balance is the sum of its top-ups minus its succeeded payments, and never negative
 //   - each order is decided once, and only a cancellation changes that, from succeeded to refunded
 //   - an order that is cancelled first is never charged
+//   - no audit finds a difference
 func TestMoneyIsExactForEveryInterleaving(t *testing.T) {
 	t.Parallel()
 	_, opened := databasetest.New(t).Open(t, postgres.Schema, migrations.FS)
 	db := opened.Gorm
-	service := payment.NewService(postgres.NewStore(delivery.NewStore(delivery.Config{EventsPerMessage: 256}, opened, postgres.Schema)))
+	store := postgres.NewStore(delivery.NewStore(delivery.Config{EventsPerMessage: 256}, opened, postgres.Schema))
+	service := payment.NewService(store)
 	rapid.Check(t, func(t *rapid.T) {
 		ctx := context.Background()
 		users := []int64{rapid.Int64Range(1, 1<<52).Draw(t, "user"), rapid.Int64Range(1, 1<<52).Draw(t, "user"), rapid.Int64Range(1, 1<<52).Draw(t, "user")}
@@ -105,6 +107,11 @@ func TestMoneyIsExactForEveryInterleaving(t *testing.T) {
 			},
 			"prune": func(t *rapid.T) {
 				require.NoError(t, db.Exec("DELETE FROM payments.inbox").Error)
+			},
+			"audit": func(t *rapid.T) {
+				report, err := store.Audit(ctx, rapid.IntRange(0, 9).Draw(t, "full") == 0)
+				require.NoError(t, err)
+				require.Empty(t, report.Differences)
 			},
 			"": func(t *rapid.T) { m.check(ctx, t, db, service, users) },
 		})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
 	"gorm.io/gorm"
 
 	"gozon/payments/internal/payment"
@@ -65,6 +66,27 @@ func (s *Store) EntriesOf(ctx context.Context, user, before int64, limit int) ([
 		entries[i] = r.entry()
 	}
 	return entries, nil
+}
+
+// PaymentsIn implements payment.Store.
+func (s *Store) PaymentsIn(ctx context.Context, after, to uuid.UUID, limit int) ([]payment.Payment, error) {
+	return s.paymentsWhere(ctx, "WHERE order_id > $1 AND order_id <= $2 ORDER BY order_id LIMIT $3", after, to, limit)
+}
+
+// PaymentsOf implements payment.Store.
+func (s *Store) PaymentsOf(ctx context.Context, orders []uuid.UUID) ([]payment.Payment, error) {
+	return s.paymentsWhere(ctx, "WHERE order_id = ANY($1::uuid[]) ORDER BY order_id", orders)
+}
+
+func (s *Store) paymentsWhere(ctx context.Context, where string, args ...any) ([]payment.Payment, error) {
+	var payments []payment.Payment
+	for r, err := range s.payments.Query(ctx, s.DB, where, args...) {
+		if err != nil {
+			return nil, fmt.Errorf("read payments: %w", err)
+		}
+		payments = append(payments, r.payment())
+	}
+	return payments, nil
 }
 
 // InTx implements payment.Store.

@@ -115,6 +115,17 @@ func Limit(r *http.Request) (int, error) {
 	return limit, nil
 }
 
+// Full returns the query parameter full of an audit. The error is a *problem.Problem, 400.
+func Full(r *http.Request) (bool, error) {
+	switch r.URL.Query().Get("full") {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	}
+	return false, problem.InvalidParameter("full", "must be true or false")
+}
+
 // ParseUserID parses a decimal integer from 1 to [MaxUserID], without a sign or leading zeros.
 func ParseUserID(s string) (int64, error) {
 	id, err := strconv.ParseInt(s, 10, 64)
