@@ -11,6 +11,7 @@ require (
 	golang.org/x/sync v0.24.0
 	gorm.io/gorm v1.31.2
 	gozon/shared v0.0.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (

@@ -5,12 +5,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"gozon/orders/internal/httpapi"
 	"gozon/orders/internal/live"
 	"gozon/orders/internal/messaging"
 	"gozon/orders/internal/order"
+	"gozon/orders/internal/paymentsapi"
 	"gozon/orders/internal/postgres"
 	"gozon/orders/internal/watchdog"
 	"gozon/orders/migrations"
@@ -25,6 +27,7 @@ type config struct {
 
 	MaxStreams   int           `env:"MAX_STREAMS" envDefault:"6000" usage:"maximum number of open event streams"`
 	OverdueAfter time.Duration `env:"OVERDUE_AFTER" envDefault:"30s" usage:"how long an order may wait for payments before its request is repeated"`
+	PaymentsURL  string        `env:"PAYMENTS_URL" envDefault:"" usage:"URL of the payments service, http://payments:8080, whose payments are compared with orders; if empty, they are not compared"`
 }
 
 // Validate reports all invalid values at once.
@@ -36,8 +39,16 @@ func (c *config) Validate() error {
 	if c.OverdueAfter < time.Second {
 		err = errors.Join(err, fmt.Errorf("OVERDUE_AFTER is %s: it must be at least one second", c.OverdueAfter))
 	}
+	if u, e := url.Parse(c.PaymentsURL); c.PaymentsURL != "" && (e != nil || u.Scheme != "http" || u.Host == "") {
+		err = errors.Join(err, fmt.Errorf("PAYMENTS_URL is %q: it must be http://host:port", c.PaymentsURL))
+	}
 	return err
 }
+
+const (
+	auditEvery = 5 * time.Second // the interval of the comparison of orders with payments
+	auditAge   = 5 * time.Second // the age at which orders are compared first
+)
 
 func main() { service.Main(program(&config{})) }
 
@@ -54,11 +65,16 @@ func (c *config) wire(p *participant.Participant) {
 	hub := live.NewHub(orders, store, postgres.NewListener(c.Database, p.Log), c.MaxStreams, p.Log, p.Metrics)
 	p.Health.Add("live updates", service.Degrading, hub.Ready)
 	p.Add("live updates", hub.Run)
+	var payments order.Payments
+	if c.PaymentsURL != "" {
+		payments = paymentsapi.New(c.PaymentsURL)
+	}
 	httpapi.API{
 		Place:  participant.Batch(p, "place", orders.Place),
 		Cancel: participant.Batch(p, "cancel", orders.Cancel),
 		Orders: orders,
 		Live:   hub,
+		Audit:  participant.Audit(p, auditEvery, order.NewAuditor(store, payments, auditAge).Audit),
 		Log:    p.Log,
 	}.Register(p.HTTP)
 }

@@ -23,6 +23,7 @@ type API struct {
 	Cancel web.Batcher[uuid.UUID, order.Order]
 	Orders *order.Service
 	Live   *live.Hub
+	Audit  web.Auditor[order.Audit]
 	Log    *slog.Logger
 }
 
@@ -32,6 +33,7 @@ func (a API) Register(routes gin.IRoutes) {
 		order.ErrNotFound:       problem.NotFound("there is no order with this id"),
 		order.ErrNotCancellable: problem.NotCancellable("the shop has already cancelled this order"),
 		live.ErrTooMany:         problem.Unavailable("too many event streams; retry in a moment"),
+		order.ErrNotCompared:    problem.Unavailable("the payments service could not be read, so orders were not compared with payments; retry in a moment"),
 		live.ErrNotReady:        problem.Unavailable("event streams are not ready yet; retry in a moment"),
 	}}
 	r.Handle(http.MethodPost, "/orders", a.place)
@@ -39,6 +41,7 @@ func (a API) Register(routes gin.IRoutes) {
 	r.Handle(http.MethodGet, "/orders/events", a.events)
 	r.Handle(http.MethodGet, "/orders/:id", a.get)
 	r.Handle(http.MethodPost, "/orders/:id/cancel", a.cancel)
+	r.Handle(http.MethodGet, "/audit", a.audit)
 }
 
 func (a API) place(ctx context.Context, c *gin.Context) error {

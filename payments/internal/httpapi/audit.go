@@ -62,7 +62,7 @@ func (a API) paymentsIn(ctx context.Context, c *gin.Context) error {
 }
 
 // maxIDsBody is the maximum size of a body with audit.PageSize ids.
-const maxIDsBody = 256 << 10
+const maxIDsBody = 128 << 10
 
 // paymentsOf serves the payments of the given orders to the orders service.
 func (a API) paymentsOf(ctx context.Context, c *gin.Context) error {

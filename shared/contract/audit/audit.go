@@ -29,7 +29,7 @@ const MaxDifferences = 1000
 const PaymentsPath = "/internal/payments"
 
 // PageSize is the maximum number of payments in a response of [PaymentsPath].
-const PageSize = 5000
+const PageSize = 2000
 
 // IDs is the body of a POST.
 type IDs struct {
