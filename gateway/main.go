@@ -91,5 +91,8 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 		}})
 	}
 	registerProxies(engine, proxies, cfg.MaxBodyBytes)
+	if orders, payments := proxies["/orders"], proxies["/accounts"]; orders != nil && payments != nil {
+		registerAudit(engine, orders, payments)
+	}
 	return service.Run(ctx, log, cfg.Service.DrainTimeout, append(parts, service.ServeHTTP(api, engine, health))...)
 }
