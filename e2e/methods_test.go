@@ -63,6 +63,7 @@ func TestAllowListsSupportedMethods(t *testing.T) {
 	allowed := map[string][]string{
 		"/orders": {"GET", "HEAD", "POST"}, "/orders/events": {"GET", "HEAD"}, "/orders/" + id: {"GET", "HEAD"}, "/orders/" + id + "/cancel": {"POST"},
 		"/accounts": {"POST"}, "/accounts/1": {"GET", "HEAD"}, "/accounts/1/entries": {"GET", "HEAD"},
+		"/audit": {"GET", "HEAD"},
 		"/docs": {"GET", "HEAD"}, "/openapi.yaml": {"GET", "HEAD"}, "/problems": {"GET", "HEAD"}, "/problems/internal": {"GET", "HEAD"},
 	}
 	atEntryPoints(t, func(t *testing.T, base string) {
