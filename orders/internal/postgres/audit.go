@@ -45,7 +45,7 @@ type counting struct {
 }
 
 func (c *counting) read(ctx context.Context) error {
-	if _, err := c.tx.Exec(ctx, "SET LOCAL statement_timeout = 0"); err != nil { // the caller bounds it
+	if _, err := c.tx.Exec(ctx, "SET LOCAL statement_timeout = '5min'"); err != nil { // a full count
 		return err
 	}
 	for _, step := range []func(context.Context) error{c.readPoint, c.readChanged, c.readInFlight, c.readDifferences} {

@@ -68,7 +68,7 @@ type verifiedAccount struct{ user, seq, balance, moneyIn, refunds, refunded int6
 func (a *auditing) read(ctx context.Context) error {
 	// The planner may read whole tables where an audit must: accounts, and everything when it
 	// is full. Statements of a full audit take as long as they need; the caller bounds them.
-	if _, err := a.tx.Exec(ctx, "SET LOCAL enable_seqscan = on; SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '32MB'"); err != nil {
+	if _, err := a.tx.Exec(ctx, "SET LOCAL enable_seqscan = on; SET LOCAL statement_timeout = '5min'; SET LOCAL work_mem = '32MB'"); err != nil {
 		return err
 	}
 	for _, step := range []func(context.Context) error{a.readPoint, a.readSuspects, a.readTotals, a.readAccounts, a.readPayments, a.readOrders} {

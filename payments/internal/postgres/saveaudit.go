@@ -17,7 +17,7 @@ var errNotStored = errors.New("another replica has stored an audit in the meanti
 // if another replica has stored an audit since a was begun. That one starts where a did.
 func (s *Store) saveAudit(ctx context.Context, a *auditing) error {
 	err := pgx.BeginFunc(ctx, s.DB.Pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = 0"); err != nil {
+		if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '5min'"); err != nil {
 			return err
 		}
 		if err := a.savePoint(ctx, tx); err != nil {
