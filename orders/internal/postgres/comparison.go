@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// comparisonLock is the advisory lock of the comparison. It does not collide with those of
-	// idempotency keys, which are 64-bit hashes, nor with goose's, which are 32-bit ones.
+	// comparisonLock is the advisory lock of the comparison. Those of migrations are 32-bit
+	// numbers, and those of idempotency keys are 64-bit hashes.
 	comparisonLock = 1 << 40
 	unlockTimeout  = 3 * time.Second
 )

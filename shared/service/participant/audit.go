@@ -75,15 +75,28 @@ func (a *Auditor[R]) Check(ctx context.Context) (R, error) {
 	}
 }
 
-// Full returns the report of a full audit, which ends when ctx is done. Only one runs at a
-// time.
+// Full returns the report of a full audit, which ends when ctx is done or the service shuts
+// down. Only one runs at a time.
 func (a *Auditor[R]) Full(ctx context.Context) (R, error) {
 	if !a.full.TryLock() {
 		var none R
 		return none, problem.Unavailable("a full audit is already running; retry when it has ended")
 	}
 	defer a.full.Unlock()
-	return a.audit(ctx, true)
+	auditing, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-a.p.Health.Done():
+			cancel()
+		case <-auditing.Done():
+		}
+	}()
+	report, err := a.audit(auditing, true)
+	if err != nil && auditing.Err() != nil && ctx.Err() == nil {
+		err = problem.Unavailable("the service is shutting down; retry in a moment")
+	}
+	return report, err
 }
 
 func (a *Auditor[R]) run(ctx context.Context, every time.Duration) error {

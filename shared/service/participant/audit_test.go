@@ -24,7 +24,7 @@ type report struct {
 // startAuditor starts an auditor whose audits take a minute and end with the result of check.
 func startAuditor(t *testing.T, check func(run int, full bool) (report, error)) *Auditor[report] {
 	t.Helper()
-	p := &Participant{Metrics: prometheus.NewRegistry(), Log: service.NewLogger(t.Output(), 0, "test")}
+	p := &Participant{Health: &service.Health{}, Metrics: prometheus.NewRegistry(), Log: service.NewLogger(t.Output(), 0, "test")}
 	runs := 0
 	a := Audit(p, time.Hour, func(ctx context.Context, full bool) (report, error) {
 		runs++
@@ -94,6 +94,12 @@ func TestOnlyOneFullAuditRunsAtATime(t *testing.T) {
 		require.ErrorContains(t, err, "already running")
 		require.NoError(t, first.Wait())
 		require.InDelta(t, 2, testutil.ToFloat64(a.count), 0)
+
+		var last errgroup.Group
+		last.Go(func() error { _, err := a.Full(t.Context()); return err })
+		synctest.Wait()
+		a.p.Health.Stopping()
+		require.ErrorContains(t, last.Wait(), "shutting down")
 	})
 }
 
