@@ -25,7 +25,10 @@ func (s *Store) Totals(ctx context.Context, full bool) (order.Audit, error) {
 	if err != nil {
 		return order.Audit{}, err
 	}
-	return c.report, c.save(ctx, s.DB)
+	if err := c.save(ctx, s.DB); err != nil {
+		return order.Audit{}, err
+	}
+	return c.report, s.DB.Summarize(ctx, "orders.orders_changed_in")
 }
 
 // counting is one count of the orders.
