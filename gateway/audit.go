@@ -47,15 +47,18 @@ var errNotAReport = errors.New("the response is not an audit report")
 func registerAudit(e *gin.Engine, orders, payments *proxy) {
 	service.Handle(e, http.MethodGet, "/audit", func(c *gin.Context) {
 		full, err := request.Full(c.Request)
-		var invalid *problem.Problem
-		if errors.As(err, &invalid) {
+		if invalid, ok := errors.AsType[*problem.Problem](err); ok {
 			problem.Write(c, invalid)
 			return
+		}
+		uri, timeout := "/audit", time.Duration(0)
+		if full {
+			uri, timeout = "/audit?full=true", fullAuditTimeout
 		}
 		joined := auditJSON{Differences: []audit.Difference{}}
 		for _, p := range []*proxy{payments, orders} {
 			earlier, differences := joined.CheckedAt, joined.Differences
-			if !p.audit(c, full, &joined) {
+			if !p.audit(c, uri, max(timeout, p.timeout), &joined) {
 				return
 			}
 			joined.Differences = append(differences, joined.Differences...)
@@ -70,12 +73,8 @@ func registerAudit(e *gin.Engine, orders, payments *proxy) {
 
 // audit adds the report of the service to joined. On failure it responds with a problem and
 // returns false.
-func (p *proxy) audit(c *gin.Context, full bool, joined *auditJSON) (ok bool) {
-	wire, timeout := []byte("GET /audit"), p.timeout
-	if full {
-		wire, timeout = append(wire, "?full=true"...), fullAuditTimeout
-	}
-	wire = appendHeader(append(wire, " HTTP/1.1\r\n"...), "Host", p.balancer.upstream.name)
+func (p *proxy) audit(c *gin.Context, uri string, timeout time.Duration, joined *auditJSON) (ok bool) {
+	wire := appendHeader([]byte("GET "+uri+" HTTP/1.1\r\n"), "Host", p.balancer.upstream.name)
 	wire = appendHeader(wire, service.RequestIDHeader, c.Request.Header.Get(service.RequestIDHeader))
 	wire = append(wire, "\r\n"...)
 	resp, replica, err := p.balancer.send(c.Request.Context(), outgoing{http1.Request{Method: http.MethodGet, Wire: wire, Timeout: timeout}, true})

@@ -64,9 +64,14 @@ func NewAuditor(store AuditStore, payments Payments, age time.Duration) *Auditor
 // comparison exists.
 func (a *Auditor) Audit(ctx context.Context, full bool) (Audit, error) {
 	var findings audit.Findings
-	var err error
 	if a.payments != nil {
-		if findings, err = a.compare(ctx, full); err != nil {
+		c := &comparison{store: a.store, payments: a.payments, age: a.age, suspects: map[uuid.UUID]struct{}{}}
+		compare := c.compareNew
+		if full {
+			compare = c.compareAll
+		}
+		var err error
+		if findings.Found, findings.Resolved, err = compare(ctx); err != nil {
 			return Audit{}, fmt.Errorf("compare orders with payments: %w", err)
 		}
 	}
@@ -82,19 +87,4 @@ func (a *Auditor) Audit(ctx context.Context, full bool) (Audit, error) {
 		return Audit{}, fmt.Errorf("%w: the last comparison was at %s", ErrNotCompared, report.ComparedAt)
 	}
 	return report, nil
-}
-
-func (a *Auditor) compare(ctx context.Context, full bool) (f audit.Findings, err error) {
-	c := &comparison{store: a.store, payments: a.payments, age: a.age, suspects: map[uuid.UUID]struct{}{}}
-	if full {
-		if f.Found, err = c.compareAll(ctx); err != nil {
-			return f, err
-		}
-	}
-	_, err = a.store.Exclusively(ctx, func() error {
-		found, resolved, err := c.compareNew(ctx)
-		f.Found, f.Resolved = append(f.Found, found...), append(f.Resolved, resolved...)
-		return err
-	})
-	return f, err
 }

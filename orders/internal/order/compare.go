@@ -64,9 +64,18 @@ type comparison struct {
 	suspects map[uuid.UUID]struct{}
 }
 
-// compareNew compares what was not compared yet, in steps that are stored. It also reads the
-// orders of the stored differences again.
+// compareNew compares what was not compared yet, unless another replica is doing so.
 func (c *comparison) compareNew(ctx context.Context) (found, resolved []audit.Difference, err error) {
+	_, err = c.store.Exclusively(ctx, func() error {
+		found, resolved, err = c.compareOn(ctx)
+		return err
+	})
+	return found, resolved, err
+}
+
+// compareOn compares what was not compared yet, in steps that are stored. It also reads the
+// orders of the stored differences again.
+func (c *comparison) compareOn(ctx context.Context) (found, resolved []audit.Difference, err error) {
 	at, open, err := c.store.Compared(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -118,23 +127,26 @@ func (c *comparison) compareNew(ctx context.Context) (found, resolved []audit.Di
 	}
 }
 
-// compareAll compares all orders and payments, and adds what it finds to the stored
-// differences.
-func (c *comparison) compareAll(ctx context.Context) (found []audit.Difference, err error) {
+// compareAll compares all orders and payments, adds what it finds to the stored differences,
+// and continues with what is new.
+func (c *comparison) compareAll(ctx context.Context) (found, resolved []audit.Difference, err error) {
 	var all []audit.Difference
-	for position := uuid.Nil; ; {
+	for position := uuid.Nil; position != uuid.Max && len(all) < audit.MaxDifferences; {
 		if position, err = c.compareRange(ctx, position, uuid.Max); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		differences, err := c.confirm(ctx, nil)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		all = append(all, differences...)
-		if position == uuid.Max || len(all) >= audit.MaxDifferences {
-			return c.store.AddDifferences(ctx, all[:min(len(all), audit.MaxDifferences)])
-		}
 	}
+	added, err := c.store.AddDifferences(ctx, all[:min(len(all), audit.MaxDifferences)])
+	if err != nil {
+		return nil, nil, err
+	}
+	found, resolved, err = c.compareNew(ctx)
+	return append(added, found...), resolved, err
 }
 
 // compareRange compares a page of orders with ids above after, up to and including to, and
@@ -258,6 +270,6 @@ func compareUUIDs(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }
 // firstIDAt returns the smallest UUIDv7 of the millisecond of t (RFC 9562, section 5.7).
 func firstIDAt(t time.Time) uuid.UUID {
 	var id uuid.UUID
-	binary.BigEndian.PutUint64(id[:], uint64(t.UnixMilli())<<16|0x7000) //nolint:gosec // after 1970
+	binary.BigEndian.PutUint64(id[:], uint64(t.UnixMilli())<<16|0x7000)
 	return id
 }

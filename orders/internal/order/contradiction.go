@@ -43,7 +43,7 @@ func (o Order) contradicts(p *Payment) *audit.Difference {
 	case p == nil:
 		return difference(o.ID, DifferenceNoPayment, "order %s is %s, but has no payment", o.ID, o.Status)
 	}
-	possible := false
+	var possible bool
 	switch {
 	case o.Status == StatusPaid:
 		possible = p.Status == PaymentSucceeded || p.Status == PaymentRefunded // cancelled since

@@ -18,8 +18,11 @@ func TestContradictions(t *testing.T) {
 	)
 	id := uuid.Must(uuid.NewV7())
 	states := []Order{
-		{Status: StatusNew}, {Status: StatusPaid}, {Status: StatusCancelling},
-		{Status: StatusCancelled, CancelReason: ReasonCancelledByUser}, {Status: StatusCancelled, CancelReason: "insufficient_funds"},
+		{Status: StatusNew},
+		{Status: StatusPaid},
+		{Status: StatusCancelling},
+		{Status: StatusCancelled, CancelReason: ReasonCancelledByUser},
+		{Status: StatusCancelled, CancelReason: "insufficient_funds"},
 	}
 	for _, tc := range []struct {
 		payment *Payment
