@@ -62,8 +62,7 @@ func TestAllowListsSupportedMethods(t *testing.T) {
 	const id = "01980f5e-7b1c-7000-8000-000000000001"
 	allowed := map[string][]string{
 		"/orders": {"GET", "HEAD", "POST"}, "/orders/events": {"GET", "HEAD"}, "/orders/" + id: {"GET", "HEAD"}, "/orders/" + id + "/cancel": {"POST"},
-		"/accounts": {"POST"}, "/accounts/1": {"GET", "HEAD"}, "/accounts/1/entries": {"GET", "HEAD"},
-		"/audit": {"GET", "HEAD"},
+		"/accounts": {"POST"}, "/accounts/1": {"GET", "HEAD"}, "/accounts/1/entries": {"GET", "HEAD"}, "/audit": {"GET", "HEAD"},
 		"/docs": {"GET", "HEAD"}, "/openapi.yaml": {"GET", "HEAD"}, "/problems": {"GET", "HEAD"}, "/problems/internal": {"GET", "HEAD"},
 	}
 	atEntryPoints(t, func(t *testing.T, base string) {

@@ -65,13 +65,9 @@ func NewAuditor(store AuditStore, payments Payments, age time.Duration) *Auditor
 func (a *Auditor) Audit(ctx context.Context, full bool) (Audit, error) {
 	var findings audit.Findings
 	if a.payments != nil {
-		c := &comparison{store: a.store, payments: a.payments, age: a.age, suspects: map[uuid.UUID]struct{}{}}
-		compare := c.compareNew
-		if full {
-			compare = c.compareAll
-		}
+		c := &comparison{store: a.store, payments: a.payments, age: a.age, full: full, suspects: map[uuid.UUID]struct{}{}}
 		var err error
-		if findings.Found, findings.Resolved, err = compare(ctx); err != nil {
+		if findings.Found, findings.Resolved, err = c.run(ctx); err != nil {
 			return Audit{}, fmt.Errorf("compare orders with payments: %w", err)
 		}
 	}

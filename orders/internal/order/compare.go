@@ -61,7 +61,16 @@ type comparison struct {
 	store    ComparisonStore
 	payments Payments
 	age      time.Duration // of the orders that are compared first
+	full     bool          // compares everything
 	suspects map[uuid.UUID]struct{}
+}
+
+// run returns the differences that are new and those that are gone.
+func (c *comparison) run(ctx context.Context) (found, resolved []audit.Difference, err error) {
+	if c.full {
+		return c.compareAll(ctx)
+	}
+	return c.compareNew(ctx)
 }
 
 // compareNew compares what was not compared yet, unless another replica is doing so.
