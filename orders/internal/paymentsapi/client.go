@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -36,8 +35,7 @@ func New(base string) *Client {
 
 // In implements order.Payments.
 func (c *Client) In(ctx context.Context, after, to uuid.UUID) ([]order.Payment, error) {
-	query := url.Values{"after": {after.String()}, "to": {to.String()}}
-	return c.read(ctx, http.MethodGet, c.url+"?"+query.Encode(), nil)
+	return c.read(ctx, http.MethodGet, c.url+"?after="+after.String()+"&to="+to.String(), nil)
 }
 
 // Of implements order.Payments.

@@ -8,7 +8,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gozon/orders/internal/order"
-	"gozon/shared/contract/audit"
 	"gozon/shared/delivery/database"
 )
 
@@ -123,8 +122,8 @@ func (c *counting) readInFlight(ctx context.Context) error {
 
 func (c *counting) readDifferences(ctx context.Context) error {
 	rows, _ := c.tx.Query(ctx, "SELECT order_id::text, kind, detail FROM orders.differences ORDER BY order_id")
-	differences, err := pgx.CollectRows(rows, pgx.RowToStructByPos[audit.Difference])
-	c.report.Differences = differences
+	var err error
+	c.report.Differences, err = collect(rows)
 	return err
 }
 

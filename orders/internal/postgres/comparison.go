@@ -113,7 +113,7 @@ func (s *Store) SaveCompared(ctx context.Context, at order.Compared, all []audit
 			ids[i] = d.ID
 		}
 		rows, _ := tx.Query(ctx, "DELETE FROM orders.differences WHERE order_id <> ALL($1::text[]::uuid[]) RETURNING order_id::text, kind, detail", ids)
-		if resolved, err = pgx.CollectRows(rows, pgx.RowToStructByPos[audit.Difference]); err != nil {
+		if resolved, err = collect(rows); err != nil {
 			return err
 		}
 		found, err = addDifferences(ctx, tx, all)
@@ -145,5 +145,16 @@ func addDifferences(ctx context.Context, db querier, all []audit.Difference) ([]
 	rows, _ := db.Query(ctx, `INSERT INTO orders.differences (order_id, kind, detail)
 		SELECT id::uuid, kind, detail FROM unnest($1::text[], $2::text[], $3::text[]) AS d (id, kind, detail)
 		ON CONFLICT DO NOTHING RETURNING order_id::text, kind, detail`, ids, kinds, details)
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[audit.Difference])
+	return collect(rows)
+}
+
+// collect reads differences.
+func collect(rows pgx.Rows) ([]audit.Difference, error) {
+	all := []audit.Difference{}
+	var d audit.Difference
+	_, err := pgx.ForEachRow(rows, []any{&d.ID, &d.Kind, &d.Detail}, func() error {
+		all = append(all, d)
+		return nil
+	})
+	return all, err
 }
