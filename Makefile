@@ -82,6 +82,13 @@ faults: docker ## kill each part of a separate shop under load, then audit the m
 	@$(ENSURE) postgres rabbitmq nginx golang
 	@$(test_env) cd e2e && GOWORK=off go run ./cmd/faults
 
+# FROM is the revision to update from and to go back to; the default is the previous release, if there is one.
+.PHONY: rolling
+rolling: FROM ?= $(shell git describe --tags --abbrev=0 HEAD^ 2>/dev/null)
+rolling: docker ## restart, update and downgrade a separate shop under load, replica by replica: make rolling FROM=v1.2.0
+	@$(ENSURE) postgres rabbitmq nginx golang
+	@$(test_env) cd e2e && GOWORK=off go run ./cmd/rolling -from "$(FROM)"
+
 .PHONY: bench
 bench: docker ## measure the figures of docs/performance.md, each against a yardstick in the same run
 	@$(ENSURE) postgres rabbitmq nginx golang

@@ -123,6 +123,13 @@ func (o *Orders) accept(status int, body []byte, err error) (string, error) {
 	return id, nil
 }
 
+// cancel records that the cancellation of an order was accepted.
+func (o *Orders) cancel(id string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.cancelled = append(o.cancelled, id)
+}
+
 // Place places n orders of random users over the given number of connections, one order at
 // a time on each (a closed loop). It stops at the first order that is not accepted. It writes
 // to raw connections instead of using an http.Client: on a small machine, the load generator
@@ -186,9 +193,7 @@ func (c *Client) PlaceThroughFaults(ctx context.Context, workers, users, n int, 
 		case err != nil:
 			return err
 		case status == http.StatusAccepted:
-			placed.mu.Lock()
-			placed.cancelled = append(placed.cancelled, id)
-			placed.mu.Unlock()
+			placed.cancel(id)
 		case status != http.StatusConflict: // a conflict: the shop had already cancelled it
 			return fmt.Errorf("cancel %s: %d %s", id, status, body)
 		}

@@ -27,6 +27,7 @@ const readyWithin = 3 * time.Minute
 // Options configures [Up].
 type Options struct {
 	Project string         // name of the compose project
+	Dir     string         // folder of the compose file; the default is this repository
 	Scale   map[string]int // replicas by service; the default is 1
 	Env     []string       // additional variables for the compose file, as KEY=value
 	Log     io.Writer      // receives the output of compose
@@ -36,8 +37,7 @@ type Options struct {
 type Stack struct {
 	Options
 	Page string // base URL of the web page, http://127.0.0.1:port
-	API  string // base URL of the gateway, http://127.0.0.1:port
-	root string
+	API  string // base URL of the gateway, or of one of several, http://127.0.0.1:port
 	env  []string
 }
 
@@ -50,11 +50,18 @@ func Root() string {
 // Up builds and starts a shop and waits until it is ready. It first deletes the remains of
 // an earlier run of the same project. If it fails, it deletes what it created.
 func Up(ctx context.Context, o Options) (*Stack, error) {
-	s := &Stack{Options: o, root: Root()}
+	if o.Dir == "" {
+		o.Dir = Root()
+	}
+	s := &Stack{Options: o}
 	page, gateway := freePort(ctx, 11000), freePort(ctx, 15000)
-	s.Page, s.API = "http://127.0.0.1:"+page, "http://127.0.0.1:"+gateway
+	s.Page, s.API = fmt.Sprint("http://127.0.0.1:", page), fmt.Sprint("http://127.0.0.1:", gateway)
+	gateways := strconv.Itoa(gateway)
+	if n := o.Scale["gateway"]; n > 1 {
+		gateways += "-" + strconv.Itoa(gateway+n-1) // each replica gets a port of the range
+	}
 	s.env = append(os.Environ(), append([]string{
-		"COMPOSE_PROJECT_NAME=" + o.Project, "BIND_ADDR=127.0.0.1", "FRONTEND_PORT=" + page, "GATEWAY_PORT=" + gateway,
+		"COMPOSE_PROJECT_NAME=" + o.Project, "BIND_ADDR=127.0.0.1", "FRONTEND_PORT=" + strconv.Itoa(page), "GATEWAY_PORT=" + gateways,
 	}, o.Env...)...)
 	if err := s.Down(ctx); err != nil {
 		return nil, err
@@ -97,7 +104,7 @@ func (s *Stack) Compose(ctx context.Context, args ...string) error {
 		}
 	}
 	cmd := exec.CommandContext(ctx, command[0], append(command[1:], args...)...) //nolint:gosec // COMPOSE is set by the developer
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.root, s.env, s.Log, s.Log
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.Dir, s.env, s.Log, s.Log
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("compose %s: %w", args[0], err)
 	}
@@ -227,10 +234,10 @@ func docker(ctx context.Context, stdin io.Reader, args ...string) (string, error
 // freePort returns a port that is not in use, out of the 4000 ports from first on. They are
 // below the kernel's ephemeral port range, so no other process is assigned the port before
 // the container binds it or while the container restarts.
-func freePort(ctx context.Context, first int) string {
+func freePort(ctx context.Context, first int) int {
 	for {
-		port := strconv.Itoa(first + rand.IntN(4000)) //nolint:gosec // a port number is not a secret
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", port))
+		port := first + rand.IntN(4000) //nolint:gosec // a port number is not a secret
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", fmt.Sprint("127.0.0.1:", port))
 		if err != nil {
 			return port
 		}
