@@ -55,6 +55,11 @@ func (b *balancer) send(ctx context.Context, r outgoing) (*http1.Response, *repl
 				rep.done()
 				return nil, nil, errRetryRejected
 			}
+			// A stopping replica accepts requests for a second. The next ones go to another
+			// replica until it is gone. An event stream always has a connection of its own.
+			if resp.Last && !isStream(resp) {
+				b.upstream.skip(rep)
+			}
 			return resp, rep, nil
 		}
 		rep.done()
@@ -66,12 +71,12 @@ func (b *balancer) send(ctx context.Context, r outgoing) (*http1.Response, *repl
 		case ctx.Err() != nil:
 			return nil, nil, err
 		case !failed.Sent:
-			b.upstream.markFailed(rep)
+			b.upstream.skip(rep)
 			unreachable = append(unreachable, rep)
 		case resent || isTimeout(err) || !r.retryable:
 			return nil, nil, err
 		default:
-			b.upstream.markFailed(rep)
+			b.upstream.skip(rep)
 			resent = true
 		}
 	}

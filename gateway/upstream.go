@@ -18,7 +18,8 @@ import (
 
 const (
 	lookupTimeout = 2 * time.Second
-	// skipFor is how long a replica is skipped after a failure.
+	// skipFor is how long a replica is skipped after a failure, or when it is stopping. A
+	// stopping replica accepts requests for less time.
 	skipFor = 2 * time.Second
 	// idleTimeout is shorter than the idle timeout of the services.
 	idleTimeout = time.Minute
@@ -144,8 +145,8 @@ func (u *upstream) pick(exclude []*replica) *replica {
 	return best
 }
 
-// markFailed makes pick skip r for a while and triggers a lookup of the replicas.
-func (u *upstream) markFailed(r *replica) {
+// skip makes pick skip r for a while and triggers a lookup of the replicas.
+func (u *upstream) skip(r *replica) {
 	r.skipUntil.Store(time.Now().Add(skipFor).UnixNano())
 	select {
 	case u.refresh <- struct{}{}:

@@ -48,18 +48,16 @@ func (h *Health) Add(name string, need Need, fn func(context.Context) error) {
 	h.checks = append(h.checks, check{name, need, fn})
 }
 
-// Stopping makes /readyz respond 503 from now on, so that no new requests are routed to this
-// replica, and closes [Health.Done].
-func (h *Health) Stopping() {
-	done := h.doneChan()
-	if !h.stopping.Swap(true) {
-		close(done)
-	}
-}
+// Stopping makes /readyz respond 503 from now on. Each response then closes its connection,
+// so that clients stop sending requests to this replica.
+func (h *Health) Stopping() { h.stopping.Store(true) }
 
-// Done returns a channel that is closed when the shutdown begins. An endless response,
-// such as an event stream, must end then, because the shutdown waits for every request in
-// flight.
+// Stopped closes [Health.Done]. It is called once, when no new requests are accepted.
+func (h *Health) Stopped() { close(h.doneChan()) }
+
+// Done returns a channel that is closed when no new requests are accepted. An endless
+// response, such as an event stream, must end then, because the shutdown waits for every
+// request in flight.
 func (h *Health) Done() <-chan struct{} { return h.doneChan() }
 
 func (h *Health) doneChan() chan struct{} {

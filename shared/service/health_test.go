@@ -43,7 +43,7 @@ func TestPanickingCheckIsNotReady(t *testing.T) {
 	require.Equal(t, "panic: in a check", body.NotReady["broken"])
 }
 
-func TestDoneIsClosedWhenTheShutdownBegins(t *testing.T) {
+func TestDoneIsClosedWhenNoRequestsAreAccepted(t *testing.T) {
 	t.Parallel()
 	var health service.Health
 	var g errgroup.Group
@@ -56,6 +56,11 @@ func TestDoneIsClosedWhenTheShutdownBegins(t *testing.T) {
 	default:
 	}
 	health.Stopping()
-	health.Stopping() // the second call has no effect
+	select {
+	case <-health.Done():
+		t.Fatal("closed while requests are still accepted")
+	default:
+	}
+	health.Stopped()
 	require.NoError(t, g.Wait())
 }

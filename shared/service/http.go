@@ -165,18 +165,34 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// ServeHTTP returns the part that serves h on l. When it stops, it calls health.Stopping,
-// accepts no new connections and waits for the requests in flight.
+// noticeTime is how long a stopping service still accepts requests. A client that sends a
+// request on a connection that the service is just closing does not learn whether it was
+// processed. Therefore the responses during this time ask the client to close the connection,
+// and the gateway then sends the next requests to other replicas.
+const noticeTime = time.Second
+
+// ServeHTTP returns the part that serves h on l. When it stops, it calls health.Stopping.
+// After a second, it accepts no new connections, calls health.Stopped and waits for the
+// requests in flight.
 func ServeHTTP(l net.Listener, h http.Handler, health *Health) Part {
 	return Part{Name: "http", Run: func(ctx context.Context) error {
 		srv := &http.Server{
-			Handler:           h,
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if health.stopping.Load() {
+					w.Header().Set("Connection", "close")
+				}
+				h.ServeHTTP(w, r)
+			}),
 			ReadHeaderTimeout: 5 * time.Second,
 			ReadTimeout:       15 * time.Second,
 			IdleTimeout:       2 * time.Minute, // longer than the idle timeout of the gateway
 			MaxHeaderBytes:    32 << 10,
 		}
-		return serve(ctx, srv, l, health.Stopping)
+		return serve(ctx, srv, l, func() {
+			health.Stopping()
+			<-time.After(noticeTime)
+			health.Stopped()
+		})
 	}}
 }
 

@@ -68,7 +68,7 @@ func (c *conn) exchange(ctx context.Context, r *Request) (_ *Response, sent bool
 		return nil, sent, err
 	}
 	resp.StatusCode, resp.Header, resp.body = head.StatusCode, head.Header, head.Body
-	resp.chunked, resp.last = len(head.TransferEncoding) > 0, head.Close
+	resp.chunked, resp.Last = len(head.TransferEncoding) > 0, head.Close
 	if head.Body == http.NoBody {
 		resp.release()
 		return resp, true, nil

@@ -22,12 +22,12 @@ type Response struct {
 	StatusCode    int
 	Header        http.Header // without Transfer-Encoding and Trailer
 	ContentLength int64       // of the body that follows; -1 if unknown, 0 if there is none
+	Last          bool        // the service closes the connection after the response
 
 	conn    *conn // nil once the connection is released
 	detach  func() (detached bool)
 	body    io.Reader
 	chunked bool
-	last    bool // the service closes the connection after the response
 }
 
 // Read implements io.Reader. It returns io.EOF only at the end of a complete body. At the
@@ -58,7 +58,7 @@ func (r *Response) release() {
 	if c == nil {
 		return
 	}
-	if r.last || c.buffered.Buffered() > 0 {
+	if r.Last || c.buffered.Buffered() > 0 {
 		r.Close()
 		return
 	}
