@@ -13,7 +13,8 @@
 //	no response in time                   504, outcome unknown
 //	connection lost during the response   the response to the client is cut off too, so that it never looks complete
 //	client disconnects                    the request to the service is cancelled
-//	gateway shuts down                    requests in flight finish, event streams end at once
+//	a replica is stopping                 it closes its connections after their responses; it is skipped while there is another one
+//	gateway shuts down                    it responds for another second, then requests in flight finish and event streams end
 //
 // Only the gateway retries requests, and no header other than Idempotency-Key makes a POST
 // retryable.

@@ -165,14 +165,19 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// noticeTime is how long a stopping service still accepts requests. A client that sends a
-// request on a connection that the service is just closing does not learn whether it was
-// processed. Therefore the responses during this time ask the client to close the connection,
-// and the gateway then sends the next requests to other replicas.
-const noticeTime = time.Second
+const (
+	// noticeTime is how long a stopping service still accepts connections. A client that
+	// sends a request on a connection that the service is just closing does not learn whether
+	// it was processed. Therefore the responses ask the client to close the connection, and
+	// the gateway then sends the next requests to other replicas.
+	noticeTime = time.Second
+	// arrivalTime is how long a request may take to arrive on a connection that was accepted
+	// last. [http.Server.Shutdown] drops the requests that arrive later.
+	arrivalTime = 200 * time.Millisecond
+)
 
-// ServeHTTP returns the part that serves h on l. When it stops, it calls health.Stopping.
-// After a second, it accepts no new connections, calls health.Stopped and waits for the
+// ServeHTTP returns the part that serves h on l. When it stops, it calls health.Stopping and
+// still responds for a second. Then it closes l, calls health.Stopped and waits for the
 // requests in flight.
 func ServeHTTP(l net.Listener, h http.Handler, health *Health) Part {
 	return Part{Name: "http", Run: func(ctx context.Context) error {
@@ -191,6 +196,8 @@ func ServeHTTP(l net.Listener, h http.Handler, health *Health) Part {
 		return serve(ctx, srv, l, func() {
 			health.Stopping()
 			<-time.After(noticeTime)
+			_ = l.Close() // the error would be that it is closed already
+			<-time.After(arrivalTime)
 			health.Stopped()
 		})
 	}}

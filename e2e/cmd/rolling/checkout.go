@@ -32,7 +32,7 @@ func checkout(ctx context.Context, revision string) (dir string, remove func() e
 		return dir, remove, nil
 	}
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, ".env"), env, 0o600)
+		err = os.WriteFile(filepath.Join(dir, ".env"), env, 0o600) //nolint:gosec // a new temporary folder
 	}
 	if err != nil {
 		return "", nil, errors.Join(fmt.Errorf("checkout: %w", err), remove())
@@ -41,7 +41,7 @@ func checkout(ctx context.Context, revision string) (dir string, remove func() e
 }
 
 func git(ctx context.Context, args ...string) error {
-	cmd := exec.CommandContext(ctx, "git", args...) //nolint:gosec // the revision is chosen by the developer
+	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir = stack.Root()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("git %s: %w: %s", args[0], err, out)
