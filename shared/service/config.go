@@ -23,7 +23,7 @@ type Config struct {
 	MetricsAddr  string        `env:"METRICS_ADDR" envDefault:":9090" usage:"address of /metrics"`
 	LogLevel     slog.Level    `env:"LOG_LEVEL" envDefault:"info" usage:"debug, info, warn or error"`
 	Profiling    bool          `env:"PPROF" envDefault:"false" usage:"serve profiles below /debug/pprof/ on METRICS_ADDR, for go tool pprof"`
-	DrainTimeout time.Duration `env:"DRAIN_TIMEOUT" envDefault:"15s" usage:"maximum duration of a shutdown"`
+	DrainTimeout time.Duration `env:"DRAIN_TIMEOUT" envDefault:"15s" usage:"maximum duration of a shutdown, which takes at least 1.2s"`
 
 	// ListenFunc opens the listeners of HTTPAddr and MetricsAddr. If nil, [Listen] is used.
 	// Tests return listeners that they have already opened.
