@@ -98,7 +98,7 @@ func TestOnlyOneFullAuditRunsAtATime(t *testing.T) {
 		var last errgroup.Group
 		last.Go(func() error { _, err := a.Full(t.Context()); return err })
 		synctest.Wait()
-		a.p.Health.Stopping()
+		a.p.Health.Stopped()
 		require.ErrorContains(t, last.Wait(), "shutting down")
 	})
 }
