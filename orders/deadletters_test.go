@@ -38,12 +38,12 @@ func (f *fixture) deadLetterList(t *testing.T, args ...string) (all []deadLetter
 	return all
 }
 
-// A result that contradicts its order is corrected.
+// A result with an unknown order and no user, whose charge cannot be undone, is corrected.
 func TestEditedResultSettlesItsOrder(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	o, event := f.place(t, 1, "1"), id(t)
-	f.broker.PublishEvent(t, event, events.PaymentSucceeded{OrderID: id(t).String(), UserID: 1, Amount: 100})
+	f.broker.PublishEvent(t, event, events.PaymentSucceeded{OrderID: id(t).String(), Amount: 100})
 	const queue = broker.PaymentsQueue + broker.DeadSuffix
 	servicetest.Eventually(t, func() bool { return f.broker.Depth(t, queue) == 1 })
 	require.Equal(t, []deadLetter{{event.String(), "open", queue, "payment.succeeded.v1", 0}}, f.deadLetterList(t))
