@@ -122,7 +122,7 @@ func (s *stream) tryWrite(b []byte) (n int, err error) {
 func (s *stream) writePending() error {
 	for {
 		s.mu.Lock()
-		pending := net.Buffers(s.pending)
+		pending := s.pending
 		s.pending = nil
 		s.writing = len(pending) > 0
 		s.mu.Unlock()

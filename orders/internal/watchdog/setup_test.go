@@ -1,14 +1,12 @@
 package watchdog_test
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"log/slog"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +23,7 @@ import (
 	"gozon/shared/delivery/database"
 	"gozon/shared/test/containertest"
 	"gozon/shared/test/databasetest"
+	"gozon/shared/test/servicetest"
 )
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
@@ -35,7 +34,7 @@ type fixture struct {
 	pool     *sql.DB
 	store    *postgres.Store
 	limit    time.Duration
-	log      lockedBuffer
+	log      servicetest.LogBuffer
 }
 
 func setup(t *testing.T, limit time.Duration) *fixture {
@@ -158,22 +157,4 @@ func (f *fixture) logged(t *testing.T) int {
 		}
 	}
 	return sum
-}
-
-// lockedBuffer is a log that several replicas write.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

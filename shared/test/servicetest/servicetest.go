@@ -56,7 +56,7 @@ func Start(t testing.TB, p service.Program, databaseURL, amqpURL string, setting
 		return nil, fmt.Errorf("listen: the test has no listener for %s", addr)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	var log lockedBuffer
+	var log LogBuffer
 	ended := make(chan struct{})
 	exit := 0
 	go func() {
@@ -199,19 +199,21 @@ func listen(t testing.TB) net.Listener {
 	return l
 }
 
-// lockedBuffer is a buffer for a log that may be read and written concurrently.
-type lockedBuffer struct {
+// LogBuffer is a buffer for a log that may be read and written concurrently.
+type LogBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (b *lockedBuffer) Write(p []byte) (int, error) {
+// Write implements io.Writer.
+func (b *LogBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.Write(p)
 }
 
-func (b *lockedBuffer) String() string {
+// String returns what was written so far.
+func (b *LogBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
