@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"gozon/gateway/internal/http1"
@@ -34,7 +35,8 @@ type stream struct {
 		io.Writer
 		SetWriteDeadline(t time.Time) error
 	}
-	chunked bool // each write to the client must be a chunk
+	socket  syscall.RawConn // of the client; nil if the stream does not own the connection
+	chunked bool            // each write to the client must be a chunk
 	ended   atomic.Bool
 }
 

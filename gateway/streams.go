@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -37,12 +36,24 @@ func newStreams(log *slog.Logger) *streams {
 	return s
 }
 
-// run ends all streams when done is closed. Their clients reconnect elsewhere, and shutdown
-// does not wait for them. run returns when ctx is done and no stream is left.
+// goneEvery is how soon the end of a client's connection is noticed.
+const goneEvery = time.Second
+
+// run ends the streams of clients that have disconnected, and all streams when done is
+// closed. Their clients reconnect elsewhere, and shutdown does not wait for them. run returns
+// when ctx is done and no stream is left.
 func (s *streams) run(ctx context.Context, done <-chan struct{}) error {
-	select {
-	case <-done:
-	case <-ctx.Done():
+	tick := time.NewTicker(goneEvery)
+	defer tick.Stop()
+	for running := true; running; {
+		select {
+		case <-tick.C:
+			s.endGone()
+		case <-done:
+			running = false
+		case <-ctx.Done():
+			running = false
+		}
 	}
 	s.mu.Lock()
 	s.ending = true
@@ -55,6 +66,17 @@ func (s *streams) run(ctx context.Context, done <-chan struct{}) error {
 	s.mu.Unlock()
 	<-ctx.Done()
 	return nil
+}
+
+// endGone ends the streams of clients that have disconnected.
+func (s *streams) endGone() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for st := range s.open {
+		if st.socket != nil && service.Disconnected(st.socket) {
+			st.end()
+		}
+	}
 }
 
 // add adds st. It reports false, and ends st, if all streams are ending.
@@ -99,7 +121,7 @@ func (s *streams) forward(c *gin.Context, resp *http1.Response) {
 	}
 }
 
-// hijack takes over the connection of c and forwards st on goroutines of its own.
+// hijack takes over the connection of c and forwards st on a goroutine of its own.
 func (s *streams) hijack(c *gin.Context, st *stream) {
 	head := streamHead(c)
 	client, _, err := c.Writer.Hijack()
@@ -108,7 +130,9 @@ func (s *streams) hijack(c *gin.Context, st *stream) {
 		s.remove(st)
 		panic(http.ErrAbortHandler)
 	}
-	st.client, st.chunked = client, c.Request.ProtoAtLeast(1, 1)
+	s.mu.Lock()
+	st.client, st.socket, st.chunked = client, service.RawConn(client), c.Request.ProtoAtLeast(1, 1)
+	s.mu.Unlock()
 	ctx := service.LogContext(c.Request.Context())
 	go func() {
 		defer s.remove(st)
@@ -117,31 +141,17 @@ func (s *streams) hijack(c *gin.Context, st *stream) {
 			_ = st.write([]byte(lastChunk))
 		}
 	}()
-	go func() {
-		defer s.close(ctx, st, client)
-		drain(client)
-	}()
 }
 
-// close closes both connections of a stream. Both of its goroutines defer it to recover from
-// panics: the HTTP server recovers only on its own goroutines, and a panic here would end
-// the process and all other streams.
+// close closes both connections of a stream. It is deferred, to recover from panics: the HTTP
+// server recovers only on its own goroutines, and a panic here would end the process and all
+// other streams.
 func (s *streams) close(ctx context.Context, st *stream, client net.Conn) {
 	if cause := recover(); cause != nil {
 		s.log.ErrorContext(ctx, "event stream: panic, closing it", "cause", cause, "stack", string(debug.Stack()))
 	}
-	_ = st.source.Close() // the other goroutine may have closed it
+	_ = st.source.Close() // end may have closed it
 	_ = client.Close()
-}
-
-// drain returns when the client disconnects. What the client sends is ignored.
-func drain(client io.Reader) {
-	var b [16]byte
-	for {
-		if _, err := client.Read(b[:]); err != nil {
-			return
-		}
-	}
 }
 
 // streamHead returns the head of the response of c. The end of the connection ends the

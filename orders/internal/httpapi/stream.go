@@ -11,6 +11,7 @@ import (
 
 	"gozon/orders/internal/live"
 	"gozon/shared/delivery/batch"
+	"gozon/shared/service"
 )
 
 const (
@@ -21,15 +22,15 @@ const (
 	pendingBatches = 16
 )
 
-// stream is the connection of a client that follows a user's orders. An idle stream has one
-// goroutine, which waits for the client to disconnect. Deliver writes what the socket accepts
-// at once; only the rest takes another goroutine.
+// stream is the connection of a client that follows a user's orders. An idle stream has no
+// goroutine. Deliver writes what the socket accepts at once; only the rest takes a goroutine.
 type stream struct {
 	log *slog.Logger
 	ctx context.Context //nolint:containedctx // only for log lines, which are rare
 
 	mu      sync.Mutex
 	conn    net.Conn        // nil before start
+	closed  func()          // leads to a call of End
 	raw     syscall.RawConn // nil if conn has none
 	writing bool            // a goroutine writes; batches wait in pending
 	pending [][]byte
@@ -41,28 +42,24 @@ func newStream(ctx context.Context, log *slog.Logger) *stream {
 	return &stream{log: log, ctx: ctx, writing: true}
 }
 
-// start sends head and then the batches to conn. It calls closed when the client disconnects
-// or the stream fails; closed must lead to a call of End.
+// start sends head and then the batches to conn. It returns when the client has received what
+// there was to send. If the stream fails, it calls closed, which must lead to a call of End.
 func (s *stream) start(conn net.Conn, head []byte, closed func()) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.conn, s.pending = conn, append([][]byte{head}, s.pending...)
-	if c, ok := conn.(syscall.Conn); ok {
-		s.raw, _ = c.SyscallConn()
-	}
+	s.conn, s.raw, s.closed = conn, service.RawConn(conn), closed
+	s.pending = append([][]byte{head}, s.pending...)
 	if s.ended {
 		_ = conn.Close()
 	}
-	go func() {
-		defer closed()
-		_ = s.guard(func() error {
-			if err := s.writePending(); err != nil {
-				return err
-			}
-			_, err := conn.Read(make([]byte, 1)) // the client sends nothing more, so this returns when it disconnects
-			return err
-		})
-	}()
+	s.mu.Unlock()
+	s.run()
+}
+
+// run writes the pending batches.
+func (s *stream) run() {
+	if s.guard(s.writePending) != nil {
+		s.closed()
+	}
 }
 
 // Deliver implements live.Follower.
@@ -93,11 +90,7 @@ func (s *stream) send(frames []byte) error {
 		return err
 	}
 	s.writing, s.pending = true, [][]byte{frames[n:]}
-	go func() {
-		if s.guard(s.writePending) != nil {
-			_ = s.conn.Close() // ends the goroutine of start
-		}
-	}()
+	go s.run()
 	return nil
 }
 
@@ -143,13 +136,20 @@ func (s *stream) writePending() error {
 	}
 }
 
+// Gone implements live.Follower.
+func (s *stream) Gone() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.raw != nil && service.Disconnected(s.raw)
+}
+
 // End implements live.Follower.
 func (s *stream) End() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
 	if s.conn != nil {
-		_ = s.conn.Close() // ends the goroutines
+		_ = s.conn.Close() // ends a goroutine that writes
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 
 const (
 	reconcileEvery = 15 * time.Second // also the heartbeat interval of every stream
+	goneEvery      = time.Second      // how soon the end of a connection is noticed
 	retryDelay     = time.Second
 	readTimeout    = 10 * time.Second
 	chunk          = 256  // orders read or delivered at once
@@ -146,6 +147,8 @@ func (h *Hub) Run(ctx context.Context) error {
 	defer func() { stop(); <-done; h.endAll() }()
 	tick := time.NewTicker(reconcileEvery)
 	defer tick.Stop()
+	gone := time.NewTicker(goneEvery)
+	defer gone.Stop()
 	h.reconcileSoon() // the first snapshot
 	var retry <-chan time.Time
 	for {
@@ -158,6 +161,9 @@ func (h *Hub) Run(ctx context.Context) error {
 		case <-retry:
 		case <-tick.C:
 			step = func(ctx context.Context) error { defer h.heartbeat(); return h.reconcile(ctx) }
+		case <-gone.C:
+			h.endGone()
+			continue
 		case <-ctx.Done():
 			return nil
 		}

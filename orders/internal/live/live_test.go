@@ -157,6 +157,8 @@ func (f follower) Deliver(b *live.Batch) bool {
 	}
 }
 
+func (f follower) Gone() bool { return false }
+
 func (f follower) End() { close(f.batches) }
 
 func newFollower() follower { return follower{batches: make(chan live.Batch, 16)} }

@@ -39,6 +39,9 @@ type Follower interface {
 	// the replica, so it must not block. If it returns false, because the client does not
 	// keep up or is gone, the stream ends.
 	Deliver(b *Batch) bool
+	// Gone reports whether the client has disconnected; the stream ends then. It must not
+	// block.
+	Gone() bool
 	// End is called once, when the stream ends for any reason. It must not block either.
 	End()
 }
@@ -162,6 +165,19 @@ func (h *Hub) end(s *Stream) {
 	}
 	h.count--
 	s.follower.End()
+}
+
+// endGone ends the streams whose clients have disconnected.
+func (h *Hub) endGone() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, streams := range h.streams {
+		for s := range streams {
+			if s.follower.Gone() {
+				h.end(s)
+			}
+		}
+	}
 }
 
 func (h *Hub) endAll() {
