@@ -66,11 +66,11 @@ func (s *shop) drain(ctx context.Context, b *bench) (result, error) {
 	if err := s.awaitBroker(ctx); err != nil {
 		return result{}, err
 	}
+	start = time.Now()
 	m, err := startMeter(ctx, s.engine, s.Stack)
 	if err != nil {
 		return result{}, err
 	}
-	start = time.Now()
 	if err := awaitTerminal(ctx, db, last); err != nil {
 		return result{}, err
 	}
