@@ -45,10 +45,8 @@ func (c *config) Validate() error {
 	return err
 }
 
-const (
-	auditEvery = 5 * time.Second // the interval of the comparison of orders with payments
-	auditAge   = 5 * time.Second // the age at which orders are compared first
-)
+// auditAge is the age at which orders are compared with payments first.
+const auditAge = 5 * time.Second
 
 func main() { service.Main(program(&config{})) }
 
@@ -74,7 +72,7 @@ func (c *config) wire(p *participant.Participant) {
 		Cancel: participant.Batch(p, "cancel", orders.Cancel),
 		Orders: orders,
 		Live:   hub,
-		Audit:  participant.Audit(p, auditEvery, order.NewAuditor(store, payments, auditAge).Audit),
+		Audit:  participant.Audit(p, order.NewAuditor(store, payments, auditAge).Audit),
 		Log:    p.Log,
 	}.Register(p.HTTP)
 }

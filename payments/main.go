@@ -3,8 +3,6 @@
 package main
 
 import (
-	"time"
-
 	"gozon/payments/internal/httpapi"
 	"gozon/payments/internal/messaging"
 	"gozon/payments/internal/payment"
@@ -14,9 +12,6 @@ import (
 	"gozon/shared/service"
 	"gozon/shared/service/participant"
 )
-
-// auditEvery is the interval of the audits that nobody asks for.
-const auditEvery = 30 * time.Second
 
 func main() { service.Main(program(&participant.Config{})) }
 
@@ -32,7 +27,7 @@ func wire(p *participant.Participant) {
 	httpapi.API{
 		Deposit:  participant.Batch(p, "deposit", payments.Deposit),
 		Payments: payments,
-		Audit:    participant.Audit(p, auditEvery, store.Audit),
+		Audit:    participant.Audit(p, store.Audit),
 		Log:      p.Log,
 	}.Register(p.HTTP)
 }

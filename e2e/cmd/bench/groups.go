@@ -20,6 +20,7 @@ func groups() []group {
 		{[]string{"latency"}, measureLatency},
 		{[]string{"accept"}, measureAccept},
 		{[]string{"hot_account"}, measureHotAccount},
+		{[]string{"audit"}, measureAudit},
 		{[]string{"drain"}, measureDrain},
 		{[]string{"gateway"}, measureGateway},
 		{[]string{"streams"}, measureStreams},

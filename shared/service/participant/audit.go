@@ -41,14 +41,14 @@ type pending[R Report] struct {
 
 // Audit adds an auditor. check verifies everything if full is true, otherwise what is new
 // since the previous call.
-func Audit[R Report](p *Participant, every time.Duration, check func(ctx context.Context, full bool) (R, error)) *Auditor[R] {
+func Audit[R Report](p *Participant, check func(ctx context.Context, full bool) (R, error)) *Auditor[R] {
 	a := &Auditor[R]{
 		check: check, p: p, wake: make(chan struct{}, 1),
 		count: prometheus.NewGauge(prometheus.GaugeOpts{Name: "audit_differences", Help: "Differences that the last audit has found."}),
 		at:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "audit_last_success_timestamp_seconds", Help: "Time of the last audit that was completed."}),
 	}
 	p.Metrics.MustRegister(a.count, a.at)
-	p.Add("auditor", func(ctx context.Context) error { return a.run(ctx, every) })
+	p.Add("auditor", a.run)
 	return a
 }
 
@@ -99,13 +99,17 @@ func (a *Auditor[R]) Full(ctx context.Context) (R, error) {
 	return report, err
 }
 
-func (a *Auditor[R]) run(ctx context.Context, every time.Duration) error {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
+func (a *Auditor[R]) run(ctx context.Context) error {
+	var due <-chan time.Time // never, if there are no audits that nobody asks for
+	if a.p.auditEvery > 0 {
+		tick := time.NewTicker(a.p.auditEvery)
+		defer tick.Stop()
+		due = tick.C
+	}
 	for {
 		select {
 		case <-a.wake:
-		case <-tick.C:
+		case <-due:
 		case <-ctx.Done():
 			return nil
 		}
@@ -118,7 +122,7 @@ func (a *Auditor[R]) run(ctx context.Context, every time.Duration) error {
 		}
 		next.report, next.err = a.audit(ctx, false)
 		if next.err != nil && ctx.Err() == nil {
-			a.p.Log.WarnContext(ctx, "audit: failed, retrying", "error", next.err, "retry_in", every.String())
+			a.p.Log.WarnContext(ctx, "audit: failed", "error", next.err)
 		}
 		close(next.done)
 	}

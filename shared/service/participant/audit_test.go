@@ -26,7 +26,7 @@ func startAuditor(t *testing.T, check func(run int, full bool) (report, error)) 
 	t.Helper()
 	p := &Participant{Health: &service.Health{}, Metrics: prometheus.NewRegistry(), Log: service.NewLogger(t.Output(), 0, "test")}
 	runs := 0
-	a := Audit(p, time.Hour, func(ctx context.Context, full bool) (report, error) {
+	a := Audit(p, func(ctx context.Context, full bool) (report, error) {
 		runs++
 		run := runs
 		select {

@@ -30,12 +30,13 @@ const batchTimeout = 10 * time.Second
 
 // Config is read from the environment. Embed it in a service's configuration.
 type Config struct {
-	Service  service.Config
-	Database database.Config
-	Broker   broker.Config
-	Delivery delivery.Config
-	BatchMax int    `env:"BATCH_MAX" envDefault:"256" usage:"maximum number of requests that share a transaction"`
-	Operator string `env:"OPERATOR,expand" envDefault:"$USER" usage:"who runs the command dead-letters"`
+	Service    service.Config
+	Database   database.Config
+	Broker     broker.Config
+	Delivery   delivery.Config
+	BatchMax   int           `env:"BATCH_MAX" envDefault:"256" usage:"maximum number of requests that share a transaction"`
+	AuditEvery time.Duration `env:"AUDIT_EVERY" envDefault:"10s" usage:"interval of the audits that nobody asks for; 0 for none"`
+	Operator   string        `env:"OPERATOR,expand" envDefault:"$USER" usage:"who runs the command dead-letters"`
 }
 
 // Validate reports all invalid values at once.
@@ -43,6 +44,9 @@ func (c *Config) Validate() error {
 	err := errors.Join(c.Service.Validate(), c.Database.Validate(), c.Broker.Validate(), c.Delivery.Validate())
 	if c.BatchMax < 1 {
 		err = errors.Join(err, fmt.Errorf("BATCH_MAX is %d: it must be positive", c.BatchMax))
+	}
+	if c.AuditEvery < 0 {
+		err = errors.Join(err, fmt.Errorf("AUDIT_EVERY is %s: it must not be negative", c.AuditEvery))
 	}
 	return err
 }
@@ -64,9 +68,10 @@ type Participant struct {
 	Metrics *prometheus.Registry
 	Log     *slog.Logger
 
-	broker   broker.Config
-	batchMax int
-	parts    []service.Part
+	broker     broker.Config
+	batchMax   int
+	auditEvery time.Duration
+	parts      []service.Part
 }
 
 // Program returns the command line of a participant. name is also the name of its schema.
@@ -116,7 +121,7 @@ func serve(ctx context.Context, name string, c *Config, log *slog.Logger, wire f
 	deadletters.NewStore(db, name).RegisterMetrics(reg)
 	p := &Participant{
 		Name: name, Store: store, HTTP: service.NewEngine(log, reg, health), Health: health, Metrics: reg, Log: log,
-		broker: c.Broker, batchMax: c.BatchMax,
+		broker: c.Broker, batchMax: c.BatchMax, auditEvery: c.AuditEvery,
 	}
 	health.Add("database", service.Required, db.Ready)
 	health.Add("broker publisher", service.Degrading, publisher.Ready)
