@@ -64,7 +64,7 @@ test: docker test-modules test-frontend test-e2e ## run all tests (a running sho
 # -count=1: Go's test cache does not track the files in docs/ and in other modules that tests read.
 .PHONY: test-modules
 test-modules: docker ## test the Go modules with real PostgreSQL and RabbitMQ
-	@$(ENSURE) postgres rabbitmq
+	@$(ENSURE) postgres pgbouncer rabbitmq
 	@$(test_env) for m in $(TESTED_MODULES); do echo "== $$m"; (cd $$m && GOWORK=off go test -race -count=1 -timeout 15m ./...); done
 
 .PHONY: test-frontend
@@ -74,7 +74,7 @@ test-frontend: docker ## test the JavaScript modules of the web page
 
 .PHONY: test-e2e
 test-e2e: docker ## test the whole shop from outside, and the web page in a browser
-	@$(ENSURE) postgres rabbitmq nginx golang browser
+	@$(ENSURE) postgres pgbouncer rabbitmq nginx golang browser
 	@$(test_env) cd e2e && GOWORK=off go test -count=1 -tags e2e -timeout 25m ./...
 
 .PHONY: faults

@@ -4,13 +4,14 @@
 # script builds from Debian packages. The stand-in is used if no registry is reachable; its
 # name is written to .env.
 #
-#   deploy/images/ensure.sh postgres rabbitmq nginx golang browser node
+#   deploy/images/ensure.sh postgres pgbouncer rabbitmq nginx golang browser node
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 describe() { # describe NAME sets the variables that describe an image (bash 3 has no associative arrays)
 	case "$1" in
 	postgres) variable=POSTGRES_IMAGE official=postgres:17 standin=gozon-standin/postgres:17 folder=postgres ;;
+	pgbouncer) variable=PGBOUNCER_IMAGE official=edoburu/pgbouncer:v1.24.1-p1 standin=gozon-standin/pgbouncer:1.24 folder=pgbouncer ;;
 	rabbitmq) variable=RABBITMQ_IMAGE official=rabbitmq:4.0-management standin=gozon-standin/rabbitmq:4.0 folder=rabbitmq ;;
 	nginx) variable=NGINX_IMAGE official=nginx:1.26 standin=gozon-standin/nginx:1.26 folder=nginx ;;
 	golang) variable=GO_IMAGE official=golang:1.26 standin=gozon-standin/golang:1.26 folder= ;;

@@ -3,40 +3,30 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"gozon/orders/internal/order"
 	"gozon/shared/contract/audit"
+	"gozon/shared/delivery/database"
 )
 
-const (
-	// comparisonLock is the advisory lock of the comparison. Those of migrations are 32-bit
-	// numbers, and those of idempotency keys are 64-bit hashes.
-	comparisonLock = 1 << 40
-	unlockTimeout  = 3 * time.Second
-)
+// comparisonLock is the advisory lock of the comparison. Those of migrations are 32-bit
+// numbers, and those of idempotency keys are 64-bit hashes.
+const comparisonLock = 1 << 40
 
-// Exclusively implements order.ComparisonStore. The lock belongs to a session, and ends with
-// it when the process dies.
+// Exclusively implements order.ComparisonStore. The lock belongs to a transaction, which ends
+// when the process dies. While it is idle, it has neither a snapshot nor an id, so it holds
+// back neither vacuum nor the watermarks of event streams. An audit ends after five minutes.
 func (s *Store) Exclusively(ctx context.Context, fn func() error) (ran bool, err error) {
-	conn, err := s.DB.Acquire(ctx)
-	if err != nil {
-		return false, fmt.Errorf("lock comparison: %w", err)
-	}
-	defer conn.Release()
-	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", int64(comparisonLock)).Scan(&ran); err != nil || !ran {
+	tx := s.DB.Begin()
+	defer tx.Rollback(ctx)
+	tx.Queue("lock comparison", "SET LOCAL idle_in_transaction_session_timeout = '6min'")
+	lock := database.Select("lock comparison", []any{&ran}, func() {}, "SELECT pg_try_advisory_xact_lock($1)", int64(comparisonLock))
+	if err := tx.Read(ctx, lock); err != nil || !ran {
 		return false, err
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unlockTimeout)
-		defer cancel()
-		if _, err := conn.Exec(ctx, "SELECT pg_advisory_unlock($1)", int64(comparisonLock)); err != nil {
-			_ = conn.Conn().Close(ctx) // ends the session
-		}
-	}()
 	return true, fn()
 }
 

@@ -21,7 +21,8 @@ import (
 const Channel = "orders_changed"
 
 const (
-	connectTimeout = 3 * time.Second
+	connectTimeout = 15 * time.Second // of all hosts in the URL, each of which has 3 s
+	pingTimeout    = 3 * time.Second
 	pingInterval   = 30 * time.Second
 	reconnectFirst = 100 * time.Millisecond
 	reconnectMax   = 5 * time.Second
@@ -97,7 +98,7 @@ func next(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
 	if err == nil || ctx.Err() != nil || waiting.Err() == nil {
 		return n, err
 	}
-	pinging, cancel := context.WithTimeout(ctx, connectTimeout)
+	pinging, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	return nil, conn.Ping(pinging)
 }

@@ -10,10 +10,17 @@
 //	connection lost, or deadline expired, after
 //	COMMIT may have been sent                   ErrCommit: the transaction may or may not have committed
 //	schema not as the program expects           IsSchema: not caused by an item, every item fails
+//	a URL leads to a pooler that loses the      [Migrate] fails and says which setting is missing, so the service
+//	state that its connections rely on          does not start
+//
+// Behind a connection pooler in transaction mode, each transaction of a connection may be
+// executed by another session of the server. The pool relies on nothing but transactions: its
+// advisory locks and SET LOCAL end with them, its parameters are defaults of the role, and the
+// pooler prepares its statements in each session. LISTEN and migrations need a session, and
+// connect to [Config.SessionURL].
 package database
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -26,14 +33,20 @@ import (
 
 // Config holds the settings from the environment. Embed it in a service's configuration.
 type Config struct {
-	URL      string `env:"DATABASE_URL,notEmpty" usage:"postgres://role:password@host:5432/database; if several hosts are given (host1:5432,host2:5432), the writable one is used"`
-	MaxConns int    `env:"DATABASE_MAX_CONNS" envDefault:"10" usage:"size of the connection pool"`
+	URL        string `env:"DATABASE_URL,notEmpty" usage:"postgres://role:password@host:5432/database; if several hosts are given (host1:5432,host2:5432), the writable one is used"`
+	SessionURL string `env:"DATABASE_SESSION_URL" envDefault:"" usage:"the same database without a connection pooler, for LISTEN and migrations; required if DATABASE_URL leads to a pooler, such as pgbouncer in transaction mode"`
+	MaxConns   int    `env:"DATABASE_MAX_CONNS" envDefault:"10" usage:"size of the connection pool"`
 }
 
 // Validate reports an invalid URL or pool size. The error does not contain the password.
 func (c Config) Validate() error {
-	if _, err := pgx.ParseConfig(c.URL); err != nil {
-		return errors.New("DATABASE_URL is not a PostgreSQL connection URL")
+	if _, err := connConfig(c.URL); err != nil {
+		return fmt.Errorf("DATABASE_URL %w", err)
+	}
+	if c.SessionURL != "" {
+		if _, err := connConfig(c.SessionURL); err != nil {
+			return fmt.Errorf("DATABASE_SESSION_URL %w", err)
+		}
 	}
 	if c.MaxConns < 4 {
 		return fmt.Errorf("DATABASE_MAX_CONNS is %d: it must be at least 4", c.MaxConns)
@@ -41,18 +54,18 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// connConfig returns the configuration of every connection of a service.
-func (c Config) connConfig() (*pgx.ConnConfig, error) {
-	cfg, err := pgx.ParseConfig(c.URL)
+// connConfig returns the configuration that every connection of a service has in common.
+func connConfig(url string) (*pgx.ConnConfig, error) {
+	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, errors.New("database: DATABASE_URL is not a PostgreSQL connection URL")
+		return nil, errors.New("is not a PostgreSQL connection URL")
 	}
-	cfg.ConnectTimeout = 3 * time.Second
+	cfg.ConnectTimeout = 3 * time.Second // of each host
 	// Detect within 30 seconds that a host disappeared without closing its connections.
 	cfg.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3,
 	}}).DialContext
-	if cfg.ValidateConnect == nil && !strings.Contains(c.URL, "target_session_attrs") {
+	if cfg.ValidateConnect == nil && !strings.Contains(url, "target_session_attrs") {
 		// Treat a standby or a server that is temporarily read-only as down.
 		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
@@ -61,17 +74,4 @@ func (c Config) connConfig() (*pgx.ConnConfig, error) {
 		return !isReadOnly(err.Code) && onPgError(conn, err)
 	}
 	return cfg, nil
-}
-
-// Connect opens a single connection that does not belong to a pool.
-func Connect(ctx context.Context, c Config) (*pgx.Conn, error) {
-	cfg, err := c.connConfig()
-	if err != nil {
-		return nil, err
-	}
-	conn, err := pgx.ConnectConfig(ctx, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
-	}
-	return conn, nil
 }

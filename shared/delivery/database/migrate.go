@@ -29,6 +29,9 @@ const (
 // another transaction holds a lock, Migrate logs the error and retries until ctx is done.
 // Any other error is returned at once.
 //
+// If there is a [Config.SessionURL], Migrate connects to it. It then also prepares the database
+// for the pooler at [Config.URL], and checks that the pooler is suitable.
+//
 // Migrate uses its own connections, without the timeouts of the pool. A migration may run
 // for hours. A transactional migration waits at most three seconds for a lock, because
 // all traffic queues behind it, and is then retried. A migration marked NO TRANSACTION,
@@ -38,6 +41,9 @@ func Migrate(ctx context.Context, c Config, schema string, migrations fs.FS, log
 	delay := migrateRetryFirst
 	for {
 		err := migrate(ctx, c, schema, migrations, log)
+		if err == nil && c.SessionURL != "" {
+			err = c.preparePooler(ctx)
+		}
 		if err == nil || ctx.Err() != nil || !retriable(err) {
 			return err
 		}
@@ -57,18 +63,22 @@ func Migrate(ctx context.Context, c Config, schema string, migrations fs.FS, log
 var errMigrating = errors.New("another replica is migrating")
 
 func retriable(err error) bool {
+	for _, permanent := range []error{errPooled, errSessionPooled, errNotPrepared} {
+		if errors.Is(err, permanent) {
+			return false
+		}
+	}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok { // also in a ConnectError: a wrong password must not be retried
 		return unavailable(pg.Code) || IsBusy(err)
 	}
-	return IsUnavailable(err) || errors.Is(err, errMigrating)
+	return IsUnavailable(err) || errors.Is(err, errMigrating) || errors.Is(err, errOldSessions)
 }
 
 func migrate(ctx context.Context, c Config, schema string, migrations fs.FS, log *slog.Logger) error {
-	cfg, err := c.connConfig()
+	cfg, err := c.sessionConfig()
 	if err != nil {
 		return err
 	}
-	cfg.RuntimeParams["statement_timeout"] = "0"
 	db := stdlib.OpenDB(*cfg)
 	defer db.Close()
 	locker, err := newMigrationLocker(schema, migrations)
@@ -113,7 +123,7 @@ func logProgress(ctx context.Context, log *slog.Logger, schema string) (stop fun
 }
 
 // migrationLocker is goose's advisory lock, one per schema. After locking, it sets the
-// lock_timeout of the next migration on the connection that goose uses for it.
+// timeouts of the next migration on the connection that goose uses for it.
 type migrationLocker struct {
 	lock.SessionLocker
 	schema        string
@@ -162,7 +172,7 @@ func (l *migrationLocker) SessionLock(ctx context.Context, conn *sql.Conn) error
 	} else if l.noTransaction[next] {
 		timeout = "0"
 	}
-	if _, err := conn.ExecContext(ctx, "SELECT set_config('lock_timeout', $1, false)", timeout); err != nil {
+	if _, err := conn.ExecContext(ctx, "SELECT set_config('lock_timeout', $1, false), set_config('statement_timeout', '0', false)", timeout); err != nil {
 		return errors.Join(err, l.SessionUnlock(ctx, conn))
 	}
 	return nil

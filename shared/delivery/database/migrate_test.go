@@ -32,10 +32,15 @@ func files(texts map[string]string) fstest.MapFS {
 // migrate runs [database.Migrate] with a timeout and returns the log.
 func migrate(t *testing.T, url string, timeout time.Duration, fsys fstest.MapFS) (string, error) {
 	t.Helper()
+	return migrateWith(t, database.Config{URL: url, MaxConns: 4}, timeout, fsys)
+}
+
+func migrateWith(t *testing.T, cfg database.Config, timeout time.Duration, fsys fstest.MapFS) (string, error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	var log bytes.Buffer
-	err := database.Migrate(ctx, database.Config{URL: url, MaxConns: 4}, schema, fsys, slog.New(slog.NewTextHandler(&log, nil)))
+	err := database.Migrate(ctx, cfg, schema, fsys, slog.New(slog.NewTextHandler(&log, nil)))
 	return log.String(), err
 }
 

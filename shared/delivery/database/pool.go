@@ -27,25 +27,9 @@ const closeTimeout = 2 * time.Second
 // Open returns a pool. It does not connect: if the database is down, the first statement
 // fails.
 func Open(c Config) (*DB, error) {
-	conn, err := c.connConfig()
+	conn, _, err := c.poolConfig()
 	if err != nil {
 		return nil, err
-	}
-	for name, value := range map[string]string{
-		// Bound statements and locks on the server, so that they end even if this process
-		// disappears without closing its connections.
-		"statement_timeout": "15s", "lock_timeout": "10s", "idle_in_transaction_session_timeout": "30s",
-		// The statements of a batch find their rows by an index. A cached plan that was made
-		// while its table was empty would read the whole table, as it grows, until the next
-		// ANALYZE.
-		"enable_seqscan": "off",
-		// The few statements that must read a whole table now look so expensive to the planner
-		// that it would compile them, which takes 0.1 s.
-		"jit": "off",
-	} {
-		if conn.RuntimeParams[name] == "" {
-			conn.RuntimeParams[name] = value
-		}
 	}
 	cfg, err := pgxpool.ParseConfig(c.URL)
 	if err != nil {
