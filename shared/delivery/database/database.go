@@ -9,6 +9,8 @@
 //	invalid value, constraint violated          IsData: a retry fails the same way
 //	connection lost, or deadline expired, after
 //	COMMIT may have been sent                   ErrCommit: the transaction may or may not have committed
+//	an operator cancels the wait for the
+//	synchronous standby                         ErrCommit: committed, but the standby may not have it
 //	schema not as the program expects           IsSchema: not caused by an item, every item fails
 //	a URL leads to a pooler that loses the      [Migrate] fails and says which setting is missing, so the service
 //	state that its connections rely on          does not start
@@ -21,6 +23,7 @@
 package database
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -60,7 +63,13 @@ func connConfig(url string) (*pgx.ConnConfig, error) {
 	if err != nil {
 		return nil, errors.New("is not a PostgreSQL connection URL")
 	}
-	cfg.ConnectTimeout = 3 * time.Second // of each host
+	cfg.ConnectTimeout = 3 * time.Second // of each host, without the lookup of its name
+	// The name of a host that is gone may be looked up for long. The other hosts must not wait.
+	cfg.LookupFunc = func(ctx context.Context, host string) ([]string, error) {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		return net.DefaultResolver.LookupHost(ctx, host)
+	}
 	// Detect within 30 seconds that a host disappeared without closing its connections.
 	cfg.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3,
@@ -73,5 +82,6 @@ func connConfig(url string) (*pgx.ConnConfig, error) {
 	cfg.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
 		return !isReadOnly(err.Code) && onPgError(conn, err)
 	}
+	cfg.OnNotice = noticeUnreplicated
 	return cfg, nil
 }

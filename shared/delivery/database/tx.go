@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -86,7 +87,7 @@ func (t *Tx) Read(ctx context.Context, queries ...Selection) error {
 	for _, q := range queries {
 		t.queue.Queue(q.sql, q.args...).Fn = q.read
 	}
-	_, err := t.send(ctx)
+	_, err := t.send(ctx, false)
 	return err
 }
 
@@ -103,10 +104,13 @@ func (t *Tx) Commit(ctx context.Context) error {
 		if err == nil && tag.String() != "COMMIT" {
 			err = pgx.ErrTxCommitRollback
 		}
+		if err == nil {
+			err = replicated(t.conn.Conn().PgConn())
+		}
 		committed = err == nil
 		return err
 	}
-	sent, err := t.send(ctx)
+	sent, err := t.send(ctx, true)
 	switch {
 	case committed: // even if the connection was lost after the server had reported it
 		t.err = errEnded
@@ -137,8 +141,8 @@ func (t *Tx) Rollback(ctx context.Context) {
 }
 
 // send sends the queue in one round trip and reads the results. sent is false if the error
-// proves that the server has executed none of it.
-func (t *Tx) send(ctx context.Context) (sent bool, err error) {
+// proves that the server has executed none of it. A commit is not cancelled when ctx is done.
+func (t *Tx) send(ctx context.Context, commit bool) (sent bool, err error) {
 	queue := t.queue
 	t.queue = &pgx.Batch{}
 	if t.err != nil {
@@ -157,7 +161,13 @@ func (t *Tx) send(ctx context.Context) (sent bool, err error) {
 		}
 		t.begun = true
 	}
-	if err := t.conn.SendBatch(ctx, queue).Close(); err != nil {
+	commits := t.conn.Conn().PgConn().CustomData()[committing].(*atomic.Bool)
+	commits.Store(commit)
+	err = t.conn.SendBatch(ctx, queue).Close()
+	if !t.conn.Conn().IsClosed() {
+		commits.Store(false)
+	}
+	if err != nil {
 		clear(known) // pgx deallocates the statements of a batch that failed
 		_, preparing := errors.AsType[pgx.ErrPreprocessingBatch](err)
 		return !preparing && !pgconn.SafeToRetry(err), err
