@@ -3,7 +3,6 @@ package stack
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -20,12 +19,12 @@ type Session struct {
 
 // Session opens a session. The caller must close it.
 func (s *Stack) Session(ctx context.Context) (*Session, error) {
-	db, err := s.Containers(ctx, "postgres")
+	db, err := s.Containers(ctx, s.Database)
 	if err != nil {
 		return nil, err
 	}
 	if len(db) == 0 {
-		return nil, errors.New("postgres is not running")
+		return nil, fmt.Errorf("%s is not running", s.Database)
 	}
 	cmd := exec.CommandContext(ctx, "docker", "exec", "-i", db[0].ID, "psql", "-U", "gozon", "-d", "gozon", "-AtXq", "-v", "ON_ERROR_STOP=1") //nolint:gosec // constants and a container id
 	in, err := cmd.StdinPipe()

@@ -38,7 +38,9 @@ type Stack struct {
 	Options
 	Page string // base URL of the web page, http://127.0.0.1:port
 	API  string // base URL of the gateway, or of one of several, http://127.0.0.1:port
-	env  []string
+	// Database is the service with the primary of the database, "postgres" until a failover.
+	Database string
+	env      []string
 }
 
 // Root returns the root folder of the repository.
@@ -53,7 +55,7 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 	if o.Dir == "" {
 		o.Dir = Root()
 	}
-	s := &Stack{Options: o}
+	s := &Stack{Options: o, Database: "postgres"}
 	page, gateway := freePort(ctx, 11000), freePort(ctx, 15000)
 	s.Page, s.API = fmt.Sprint("http://127.0.0.1:", page), fmt.Sprint("http://127.0.0.1:", gateway)
 	gateways := strconv.Itoa(gateway)
@@ -208,12 +210,17 @@ func (s *Stack) SQL(ctx context.Context, query string) (string, error) {
 
 // SQLInput is like SQL, but runs a psql script.
 func (s *Stack) SQLInput(ctx context.Context, script string) (string, error) {
-	db, err := s.Containers(ctx, "postgres")
+	return s.SQLOn(ctx, s.Database, script)
+}
+
+// SQLOn is like SQLInput, but for the database server that is the given service.
+func (s *Stack) SQLOn(ctx context.Context, service, script string) (string, error) {
+	db, err := s.Containers(ctx, service)
 	if err != nil {
 		return "", err
 	}
 	if len(db) == 0 {
-		return "", errors.New("postgres is not running")
+		return "", fmt.Errorf("%s is not running", service)
 	}
 	out, err := docker(ctx, strings.NewReader(script), "exec", "-i", db[0].ID, "psql", "-U", "gozon", "-d", "gozon", "-AtXq", "-v", "ON_ERROR_STOP=1")
 	return strings.TrimSpace(out), err
