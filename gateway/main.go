@@ -55,12 +55,13 @@ func (c *config) Validate() error {
 	return errors.Join(errs...)
 }
 
-func main() {
-	var cfg config
-	service.Main(service.Program{
-		Name: "gateway", Config: &cfg, Frame: &cfg.Service,
-		Serve: func(ctx context.Context, log *slog.Logger) error { return serve(ctx, cfg, log) },
-	})
+func main() { service.Main(program(&config{})) }
+
+func program(cfg *config) service.Program {
+	return service.Program{
+		Name: "gateway", Config: cfg, Frame: &cfg.Service,
+		Serve: func(ctx context.Context, log *slog.Logger) error { return serve(ctx, *cfg, log) },
+	}
 }
 
 func serve(ctx context.Context, cfg config, log *slog.Logger) error {

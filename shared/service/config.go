@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Config holds the settings that every service reads from its environment. Embed it in
@@ -28,6 +29,9 @@ type Config struct {
 	// ListenFunc opens the listeners of HTTPAddr and MetricsAddr. If nil, [Listen] is used.
 	// Tests return listeners that they have already opened.
 	ListenFunc func(ctx context.Context, addr string) (net.Listener, error)
+	// RegistryFunc, if not nil, receives the registry when all metrics are registered. Tests
+	// compare it with the documentation.
+	RegistryFunc func(*prometheus.Registry)
 }
 
 // Listen opens the listeners for [ServeHTTP] and [Config.ServeMetrics], both or neither. Called

@@ -206,15 +206,18 @@ func ServeHTTP(l net.Listener, h http.Handler, health *Health) Part {
 // ServeMetrics returns the part that serves GET /metrics on l, and the profiles of
 // the process below /debug/pprof/ if c.Profiling is set. Nothing else serves them.
 func (c Config) ServeMetrics(l net.Listener, reg *prometheus.Registry) Part {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+		Registry: reg, Timeout: 5 * time.Second,
+		ErrorHandling: promhttp.ContinueOnError, // a collector that needs the database may fail; the others are still served
+	}))
+	if c.Profiling {
+		registerProfiles(mux)
+	}
+	if c.RegistryFunc != nil {
+		c.RegistryFunc(reg)
+	}
 	return Part{Name: "metrics", Run: func(ctx context.Context) error {
-		mux := http.NewServeMux()
-		mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{
-			Registry: reg, Timeout: 5 * time.Second,
-			ErrorHandling: promhttp.ContinueOnError, // a collector that needs the database may fail; the others are still served
-		}))
-		if c.Profiling {
-			registerProfiles(mux)
-		}
 		srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 		return serve(ctx, srv, l, func() {})
 	}}

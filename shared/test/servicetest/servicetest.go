@@ -16,6 +16,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -27,9 +28,11 @@ import (
 type Service struct {
 	URL     string // base URL of the API
 	Metrics string // URL of /metrics
-	ended   <-chan struct{}
-	stop    func() (exit int)
-	t       testing.TB
+	// Registry receives the registry of the metrics when the service starts.
+	Registry <-chan *prometheus.Registry
+	ended    <-chan struct{}
+	stop     func() (exit int)
+	t        testing.TB
 }
 
 // Start runs p with the given DATABASE_URL and AMQP_URL, and with settings: alternating
@@ -55,6 +58,8 @@ func Start(t testing.TB, p service.Program, databaseURL, amqpURL string, setting
 		}
 		return nil, fmt.Errorf("listen: the test has no listener for %s", addr)
 	}
+	registry := make(chan *prometheus.Registry, 1)
+	p.Frame.RegistryFunc = func(r *prometheus.Registry) { registry <- r }
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var log LogBuffer
 	ended := make(chan struct{})
@@ -67,7 +72,7 @@ func Start(t testing.TB, p service.Program, databaseURL, amqpURL string, setting
 		_, _ = api.Close(), metrics.Close()
 	}()
 	s := &Service{
-		URL: "http://" + api.Addr().String(), Metrics: "http://" + metrics.Addr().String() + "/metrics", ended: ended, t: t,
+		URL: "http://" + api.Addr().String(), Metrics: "http://" + metrics.Addr().String() + "/metrics", Registry: registry, ended: ended, t: t,
 		stop: func() int { cancel(); <-ended; return exit },
 	}
 	t.Cleanup(func() {
