@@ -21,7 +21,7 @@ type Payment struct {
 // The kinds of differences.
 const (
 	DifferenceNoPayment = "no_payment"    // a final order without a payment
-	DifferenceNoOrder   = "no_order"      // a payment without an order
+	DifferenceNoOrder   = "no_order"      // a charge without an order
 	DifferenceContent   = "user_amount"   // their users or amounts are not equal
 	DifferenceStatus    = "order_payment" // their statuses are impossible together
 )
@@ -62,6 +62,9 @@ func (o Order) contradicts(p *Payment) *audit.Difference {
 // or nil. o is nil if there was none.
 func (p Payment) contradicts(o *Order) *audit.Difference {
 	if o == nil {
+		if p.Status != PaymentSucceeded {
+			return nil // it holds no money: the database was restored to before the order, and its charge was undone
+		}
 		return difference(p.OrderID, DifferenceNoOrder, "there is a payment for order %s, %s, of %s by user %d, but no such order", p.OrderID, p.Status, p.Amount, p.UserID)
 	}
 	byUser := o.Status == StatusCancelling || o.Status == StatusCancelled && o.CancelReason == ReasonCancelledByUser

@@ -56,5 +56,8 @@ func TestContradictions(t *testing.T) {
 			require.Equal(t, tc.want[i], got, "%+v %+v", o, tc.payment)
 		}
 	}
-	require.Equal(t, DifferenceNoOrder, Payment{OrderID: id, Status: PaymentFailed}.contradicts(nil).Kind)
+	require.Equal(t, DifferenceNoOrder, Payment{OrderID: id, Status: PaymentSucceeded}.contradicts(nil).Kind)
+	for _, status := range []PaymentStatus{PaymentFailed, PaymentVoided, PaymentRefunded} {
+		require.Nil(t, Payment{OrderID: id, Status: status}.contradicts(nil), status)
+	}
 }
