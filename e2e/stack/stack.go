@@ -95,16 +95,9 @@ func (s *Stack) Down(ctx context.Context) error {
 	return s.Compose(ctx, "down", "--volumes", "--remove-orphans", "--timeout", "5")
 }
 
-// Compose runs a compose command on this shop. The environment variable COMPOSE overrides
-// the compose executable.
+// Compose runs a compose command on this shop.
 func (s *Stack) Compose(ctx context.Context, args ...string) error {
-	command := strings.Fields(os.Getenv("COMPOSE"))
-	if len(command) == 0 {
-		command = []string{"docker", "compose"}
-		if exec.CommandContext(ctx, "docker", "compose", "version").Run() != nil {
-			command = []string{"docker-compose"}
-		}
-	}
+	command := composeCommand(ctx)
 	cmd := exec.CommandContext(ctx, command[0], append(command[1:], args...)...) //nolint:gosec // COMPOSE is set by the developer
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.Dir, s.env, s.Log, s.Log
 	if err := cmd.Run(); err != nil {
