@@ -158,7 +158,7 @@ func TestOrdersSettleAfterPaymentsOutage(t *testing.T) { //nolint:paralleltest /
 	a := get(t, fmt.Sprintf("%s/accounts/%d", shop.API, user))
 	require.Equal(t, http.StatusBadGateway, a.status, a.body)
 	require.Equal(t, "application/problem+json", a.header.Get("Content-Type"))
-	require.Contains(t, get(t, shop.API+"/readyz").body, `"degraded"`)
+	servicetest.Eventually(t, func() bool { return strings.Contains(get(t, shop.API+"/readyz").body, `"degraded"`) })
 
 	require.NoError(t, shop.Compose(t.Context(), "start", "payments"))
 	require.Equal(t, "PAID", settled(t, shop.API, o.ID).Status)

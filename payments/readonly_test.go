@@ -11,6 +11,7 @@ import (
 	"gozon/payments/migrations"
 	"gozon/shared/test/brokertest"
 	"gozon/shared/test/databasetest"
+	"gozon/shared/test/servicetest"
 )
 
 // requireReadOnly requires that writes fail with "nothing was done".
@@ -21,8 +22,9 @@ func (f *fixture) requireReadOnly(t *testing.T) {
 		require.Equal(t, http.StatusServiceUnavailable, got.Status, got.Body)
 		require.Contains(t, got.Body, "nothing was done")
 	}
-	got := f.Send(t, http.MethodGet, "/readyz", "")
-	require.Equal(t, http.StatusServiceUnavailable, got.Status, got.Body)
+	servicetest.Eventually(t, func() bool {
+		return f.Send(t, http.MethodGet, "/readyz", "").Status == http.StatusServiceUnavailable
+	})
 }
 
 // requireRecovery waits until the service is ready and requires that writes succeed on every

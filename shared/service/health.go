@@ -32,6 +32,11 @@ type Health struct {
 	checks   []check
 	stopping atomic.Bool
 	done     chan struct{} // created by doneChan on first use
+
+	checking sync.Mutex // held while the checks run, and for the fields below
+	checked  time.Time
+	code     int
+	body     Readiness
 }
 
 type check struct {
@@ -69,21 +74,39 @@ func (h *Health) doneChan() chan struct{} {
 	return h.done
 }
 
+// readyFor is how long the result of the checks is reported.
+const readyFor = time.Second
+
 // Readiness is the body of /readyz.
 type Readiness struct {
 	Status   string            `json:"status"`            // ready, degraded, unavailable or stopping
 	NotReady map[string]string `json:"missing,omitempty"` // error text by check
 }
 
-// Ready runs all checks concurrently, with a timeout of two seconds, and returns the status
-// code and the body of /readyz.
-func (h *Health) Ready(ctx context.Context) (code int, body Readiness) {
+// Ready returns the status code and the body of /readyz. Anybody may call it at any rate, so
+// the checks run at most once per [readyFor], and concurrent callers share a run. Only
+// "stopping" is reported at once.
+func (h *Health) Ready() (code int, body Readiness) {
+	if h.stopping.Load() {
+		return http.StatusServiceUnavailable, Readiness{Status: "stopping"}
+	}
+	h.checking.Lock()
+	defer h.checking.Unlock()
+	if h.checked.IsZero() || time.Since(h.checked) >= readyFor {
+		h.code, h.body = h.check()
+		h.checked = time.Now()
+	}
+	return h.code, h.body
+}
+
+// check runs all checks concurrently, with a timeout of two seconds. Its context is not that
+// of a request: the client may disconnect, but others wait for the result too.
+func (h *Health) check() (code int, body Readiness) {
 	h.mu.Lock()
 	checks := slices.Clip(h.checks)
 	h.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-
 	errs := make([]error, len(checks))
 	var wg sync.WaitGroup
 	for i, c := range checks {
@@ -97,7 +120,6 @@ func (h *Health) Ready(ctx context.Context) (code int, body Readiness) {
 		})
 	}
 	wg.Wait()
-
 	code, body = http.StatusOK, Readiness{Status: "ready", NotReady: map[string]string{}}
 	for i, c := range checks {
 		if errs[i] == nil {
@@ -110,15 +132,12 @@ func (h *Health) Ready(ctx context.Context) (code int, body Readiness) {
 			body.Status = "degraded"
 		}
 	}
-	if h.stopping.Load() {
-		code, body.Status = http.StatusServiceUnavailable, "stopping"
-	}
 	return code, body
 }
 
 func (h *Health) routes(r gin.IRoutes) {
 	Handle(r, http.MethodGet, "/livez", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "alive"}) })
-	Handle(r, http.MethodGet, "/readyz", func(c *gin.Context) { c.JSON(h.Ready(c.Request.Context())) })
+	Handle(r, http.MethodGet, "/readyz", func(c *gin.Context) { c.JSON(h.Ready()) })
 }
 
 // Healthcheck returns nil if /readyz of the service at addr responds 200. An addr without a

@@ -3,8 +3,12 @@ package service_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
@@ -14,23 +18,83 @@ import (
 
 func TestReadiness(t *testing.T) {
 	t.Parallel()
-	health := &service.Health{}
 	errDown := errors.New("down")
-	code, body := health.Ready(t.Context())
+	down := func(context.Context) error { return errDown }
+	health := &service.Health{}
+	code, body := health.Ready()
 	require.Equal(t, http.StatusOK, code)
 	require.Equal(t, "ready", body.Status)
-	health.Add("broker", service.Degrading, func(context.Context) error { return errDown })
-	code, body = health.Ready(t.Context())
+
+	health = &service.Health{}
+	health.Add("broker", service.Degrading, down)
+	code, body = health.Ready()
 	require.Equal(t, http.StatusOK, code)
 	require.Equal(t, service.Readiness{Status: "degraded", NotReady: map[string]string{"broker": "down"}}, body)
-	health.Add("database", service.Required, func(context.Context) error { return errDown })
-	code, body = health.Ready(t.Context())
+
+	health = &service.Health{}
+	health.Add("broker", service.Degrading, down)
+	health.Add("database", service.Required, down)
+	code, body = health.Ready()
 	require.Equal(t, http.StatusServiceUnavailable, code)
 	require.Equal(t, "unavailable", body.Status)
 	require.Len(t, body.NotReady, 2)
-	health.Stopping()
-	_, body = health.Ready(t.Context())
-	require.Equal(t, "stopping", body.Status)
+}
+
+// The checks run at most once per second, however often a client asks. The end of a service
+// is reported at once.
+func TestReadinessCostsNothingPerCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var health service.Health
+		runs, err := 0, error(nil)
+		health.Add("database", service.Required, func(context.Context) error { runs++; return err })
+		for range 100 {
+			code, _ := health.Ready()
+			require.Equal(t, http.StatusOK, code)
+		}
+		require.Equal(t, 1, runs)
+		err = errors.New("down")
+		<-time.After(time.Second)
+		for range 100 {
+			code, _ := health.Ready()
+			require.Equal(t, http.StatusServiceUnavailable, code)
+		}
+		require.Equal(t, 2, runs)
+		health.Stopping()
+		_, body := health.Ready()
+		require.Equal(t, "stopping", body.Status)
+		require.Equal(t, 2, runs)
+	})
+}
+
+// Callers share the checks that are already running.
+func TestReadinessIsShared(t *testing.T) {
+	t.Parallel()
+	var health service.Health
+	var runs atomic.Int64
+	started, release := make(chan struct{}), make(chan struct{})
+	health.Add("database", service.Required, func(context.Context) error {
+		if runs.Add(1) == 1 {
+			close(started)
+		}
+		<-release
+		return nil
+	})
+	var g errgroup.Group
+	ask := func() error {
+		if code, body := health.Ready(); code != http.StatusOK {
+			return fmt.Errorf("%d %v", code, body)
+		}
+		return nil
+	}
+	g.Go(ask)
+	<-started
+	for range 20 {
+		g.Go(ask)
+	}
+	close(release)
+	require.NoError(t, g.Wait())
+	require.EqualValues(t, 1, runs.Load())
 }
 
 // Checks run on goroutines on which net/http does not recover panics.
@@ -38,7 +102,7 @@ func TestPanickingCheckIsNotReady(t *testing.T) {
 	t.Parallel()
 	var h service.Health
 	h.Add("broken", service.Degrading, func(context.Context) error { panic("in a check") })
-	code, body := h.Ready(t.Context())
+	code, body := h.Ready()
 	require.Equal(t, http.StatusOK, code)
 	require.Equal(t, "panic: in a check", body.NotReady["broken"])
 }
