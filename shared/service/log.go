@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"unicode/utf8"
 )
 
 type attrsKey struct{}
@@ -23,10 +24,17 @@ func LogContext(ctx context.Context) context.Context {
 	return context.WithValue(context.Background(), attrsKey{}, ctx.Value(attrsKey{}))
 }
 
+// Many attributes contain what a client has sent, and a client can send a path of 30 kB. An
+// error or a stack may be longer, because it may contain the stack of a panic.
+const (
+	maxLogString = 512     // bytes
+	maxLogStack  = 4 << 10 // bytes
+)
+
 // NewLogger returns a logger that writes JSON lines to w. Each line contains the service name
-// and the attributes of its context (see [WithLogAttrs]).
+// and the attributes of its context (see [WithLogAttrs]). Long values are cut.
 func NewLogger(w io.Writer, level slog.Level, name string) *slog.Logger {
-	h := slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})
+	h := slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: boundAttr})
 	return slog.New(contextHandler{h}).With("service", name)
 }
 
@@ -45,4 +53,31 @@ func (h contextHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 
 func (h contextHandler) WithGroup(name string) slog.Handler {
 	return contextHandler{h.Handler.WithGroup(name)}
+}
+
+func boundAttr(_ []string, a slog.Attr) slog.Attr {
+	switch a.Value.Kind() { //nolint:exhaustive // the others are short, or do not come from a client
+	case slog.KindString:
+		limit := maxLogString
+		if a.Key == "stack" {
+			limit = maxLogStack
+		}
+		a.Value = slog.StringValue(cut(a.Value.String(), limit))
+	case slog.KindAny:
+		if err, ok := a.Value.Any().(error); ok {
+			a.Value = slog.StringValue(cut(err.Error(), maxLogStack))
+		}
+	}
+	return a
+}
+
+// cut shortens s to about limit bytes. It cuts no character in two.
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit] + "…"
 }
