@@ -82,7 +82,27 @@ func TestStreamsAreBounded(t *testing.T) {
 	got := f.Send(t, http.MethodGet, "/orders/events?user_id=1", "")
 	require.Equal(t, http.StatusServiceUnavailable, got.Status)
 	require.Contains(t, got.Body, "/problems/unavailable")
+	require.Contains(t, got.Body, "too many event streams;")
+	require.Equal(t, "1", got.Header.Get("Retry-After"))
 	first.Close()
 	servicetest.Eventually(t, func() bool { return f.Metric(t, "order_streams") == 1 })
+	readSnapshot(t, follow(t, f.Service, 1, ""))
+}
+
+// One user cannot take the streams of the others.
+func TestStreamsOfAUserAreBounded(t *testing.T) {
+	t.Parallel()
+	f := startOn(t, databasetest.New(t), brokertest.New(t), "MAX_STREAMS_PER_USER", "2")
+	f.Ready(t)
+	first := follow(t, f.Service, 1, "")
+	readSnapshot(t, first)
+	readSnapshot(t, follow(t, f.Service, 1, ""))
+	got := f.Send(t, http.MethodGet, "/orders/events?user_id=1", "")
+	require.Equal(t, http.StatusServiceUnavailable, got.Status)
+	require.Contains(t, got.Body, "too many event streams of this user")
+	require.Equal(t, "1", got.Header.Get("Retry-After"))
+	readSnapshot(t, follow(t, f.Service, 2, ""))
+	first.Close()
+	servicetest.Eventually(t, func() bool { return f.Metric(t, "order_streams") == 2 })
 	readSnapshot(t, follow(t, f.Service, 1, ""))
 }

@@ -26,6 +26,7 @@ type config struct {
 	participant.Config
 
 	MaxStreams   int           `env:"MAX_STREAMS" envDefault:"6000" usage:"maximum number of open event streams"`
+	UserStreams  int           `env:"MAX_STREAMS_PER_USER" envDefault:"16" usage:"maximum number of open event streams of one user"`
 	OverdueAfter time.Duration `env:"OVERDUE_AFTER" envDefault:"30s" usage:"how long an order may wait for payments before its request is repeated"`
 	PaymentsURL  string        `env:"PAYMENTS_URL" envDefault:"" usage:"URL of the payments service, http://payments:8080, whose payments are compared with orders; if empty, they are not compared"`
 }
@@ -35,6 +36,9 @@ func (c *config) Validate() error {
 	err := c.Config.Validate()
 	if c.MaxStreams < 1 {
 		err = errors.Join(err, fmt.Errorf("MAX_STREAMS is %d: it must be positive", c.MaxStreams))
+	}
+	if c.UserStreams < 1 {
+		err = errors.Join(err, fmt.Errorf("MAX_STREAMS_PER_USER is %d: it must be positive", c.UserStreams))
 	}
 	if c.OverdueAfter < time.Second {
 		err = errors.Join(err, fmt.Errorf("OVERDUE_AFTER is %s: it must be at least one second", c.OverdueAfter))
@@ -60,7 +64,7 @@ func (c *config) wire(p *participant.Participant) {
 	orders := order.NewService(store)
 	p.Consume(broker.PaymentsQueue, messaging.NewHandler(orders, p.Log, p.Metrics))
 	p.Add("watchdog", watchdog.New(orders, store, database.Faults().Whole, c.OverdueAfter, p.Log, p.Metrics).Run)
-	hub := live.NewHub(orders, store, postgres.NewListener(c.Database, p.Log), c.MaxStreams, p.Log, p.Metrics)
+	hub := live.NewHub(orders, store, postgres.NewListener(c.Database, p.Log), live.Limits{All: c.MaxStreams, PerUser: c.UserStreams}, p.Log, p.Metrics)
 	p.Health.Add("live updates", service.Degrading, hub.Ready)
 	p.Add("live updates", hub.Run)
 	var payments order.Payments

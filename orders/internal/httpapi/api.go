@@ -33,6 +33,7 @@ func (a API) Register(routes gin.IRoutes) {
 		order.ErrNotFound:       problem.NotFound("there is no order with this id"),
 		order.ErrNotCancellable: problem.NotCancellable("the shop has already cancelled this order"),
 		live.ErrTooMany:         problem.Unavailable("too many event streams; retry in a moment"),
+		live.ErrTooManyOfUser:   problem.Unavailable("too many event streams of this user; close one, or retry in a moment"),
 		order.ErrNotCompared:    problem.Unavailable("the payments service could not be read, so orders were not compared with payments; retry in a moment"),
 		live.ErrNotReady:        problem.Unavailable("event streams are not ready yet; retry in a moment"),
 	}}

@@ -32,8 +32,9 @@ const (
 
 // Errors of [Hub.Follow].
 var (
-	ErrTooMany  = errors.New("too many streams")
-	ErrNotReady = errors.New("the first watermark is not known yet")
+	ErrTooMany       = errors.New("too many streams")
+	ErrTooManyOfUser = errors.New("too many streams of the user")
+	ErrNotReady      = errors.New("the first watermark is not known yet")
 )
 
 // Store reads the changed orders for the hub.
@@ -67,7 +68,7 @@ type Hub struct {
 	store  Store
 	source Source
 	log    *slog.Logger
-	max    int
+	limits Limits
 
 	received chan []Changed
 	due      chan struct{} // a reconciliation is due: a change may have been missed
@@ -90,10 +91,13 @@ type delivery struct {
 	changedIn Watermark
 }
 
-// NewHub returns a hub of at most limit streams and registers its metrics.
-func NewHub(pages Pages, store Store, source Source, limit int, log *slog.Logger, reg prometheus.Registerer) *Hub {
+// Limits are the maximum numbers of open streams, so that no user can take all of them.
+type Limits struct{ All, PerUser int }
+
+// NewHub returns a hub and registers its metrics.
+func NewHub(pages Pages, store Store, source Source, limits Limits, log *slog.Logger, reg prometheus.Registerer) *Hub {
 	h := &Hub{
-		pages: pages, store: store, source: source, log: log, max: limit,
+		pages: pages, store: store, source: source, log: log, limits: limits,
 		received: make(chan []Changed, pendingMax), due: make(chan struct{}, 1),
 		streams: map[int64]map[*Stream]struct{}{}, delivered: map[uuid.UUID]delivery{},
 	}

@@ -96,7 +96,7 @@ func start(t *testing.T, limit int) *fixture {
 		source: source{make(chan struct{}), make(chan []live.Changed), make(chan struct{})},
 	}
 	f.orders = order.NewService(f.store)
-	f.hub = live.NewHub(f.orders, f.store, f.source, limit, slog.New(slog.NewTextHandler(f.log, nil)), f.reg)
+	f.hub = live.NewHub(f.orders, f.store, f.source, live.Limits{All: limit, PerUser: limit}, slog.New(slog.NewTextHandler(f.log, nil)), f.reg)
 	return f
 }
 

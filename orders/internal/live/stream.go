@@ -116,8 +116,11 @@ func (h *Hub) start(ctx context.Context, user int64, last, watermark Watermark, 
 func (h *Hub) open(user int64, initial Snapshot, f Follower) (*Stream, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.count >= h.max {
+	switch {
+	case h.count >= h.limits.All:
 		return nil, ErrTooMany
+	case len(h.streams[user]) >= h.limits.PerUser:
+		return nil, ErrTooManyOfUser
 	}
 	s := &Stream{hub: h, user: user, initial: initial, follower: f}
 	if h.streams[user] == nil {
