@@ -53,6 +53,7 @@ func registerAudit(e *gin.Engine, orders, payments *proxy) {
 		}
 		uri, timeout := "/audit", time.Duration(0)
 		if full {
+			service.AllowTime(c.Writer, 2*fullAuditTimeout)
 			uri, timeout = "/audit?full=true", fullAuditTimeout
 		}
 		joined := auditJSON{Differences: []audit.Difference{}}

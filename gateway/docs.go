@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -114,30 +115,55 @@ func (d document) serve() gin.HandlerFunc {
 		if d.csp != "" {
 			c.Header("Content-Security-Policy", d.csp)
 		}
-		http.ServeContent(c.Writer, c.Request, "", time.Time{}, bytes.NewReader(d.body))
+		serveBody(c, d.body)
 	}
 }
 
 // serveGzip serves a file from its gzip-compressed form.
 func serveGzip(contentType string, compressed []byte) gin.HandlerFunc {
 	tag := etag(compressed)
+	// Few clients cannot decompress it. All of them share one plain form, because a reader
+	// for each of them would take 80 kB for as long as the client reads.
+	plain := sync.OnceValues(func() ([]byte, error) {
+		r, err := gzip.NewReader(bytes.NewReader(compressed))
+		if err != nil {
+			return nil, err
+		}
+		return io.ReadAll(r)
+	})
 	return func(c *gin.Context) {
 		setHeaders(c, contentType, tag)
 		c.Header("Vary", "Accept-Encoding")
 		if strings.Contains(c.GetHeader("Accept-Encoding"), "gzip") {
 			c.Header("Content-Encoding", "gzip")
-			http.ServeContent(c.Writer, c.Request, "", time.Time{}, bytes.NewReader(compressed))
+			serveBody(c, compressed)
 			return
 		}
 		c.Header("ETag", "") // it identifies the compressed form
-		plain, err := gzip.NewReader(bytes.NewReader(compressed))
-		if err == nil {
-			_, err = io.Copy(c.Writer, plain) //nolint:gosec // the compressed file is part of this program
-		}
+		body, err := plain()
 		if err != nil {
-			_ = c.Error(err) // the client disconnected: tests prove that the file itself is valid
+			panic(err) // cannot happen: the file is part of this program
 		}
+		serveBody(c, body)
 	}
+}
+
+// serveBody responds with body, or with 304 if the client has it. It does not copy the body:
+// http.ServeContent alone would take a buffer of 32 KiB for as long as the client reads.
+func serveBody(c *gin.Context, body []byte) {
+	http.ServeContent(wholeWriter{c.Writer, body}, c.Request, "", time.Time{}, bytes.NewReader(body))
+}
+
+// wholeWriter writes body at once when http.ServeContent copies it.
+type wholeWriter struct {
+	http.ResponseWriter
+	body []byte
+}
+
+// ReadFrom implements io.ReaderFrom.
+func (w wholeWriter) ReadFrom(io.Reader) (int64, error) {
+	n, err := w.Write(w.body)
+	return int64(n), err
 }
 
 func setHeaders(c *gin.Context, contentType, tag string) {

@@ -20,6 +20,11 @@ import (
 	"gozon/shared/service"
 )
 
+const (
+	maxTestStreams = 8
+	testBudget     = 4 * (64<<10 + 1) // four bodies of unknown length
+)
+
 var discard = slog.New(slog.DiscardHandler)
 
 // backend is a replica of a service: a real HTTP server on its own address.
@@ -67,10 +72,11 @@ func echo(w http.ResponseWriter, r *http.Request) {
 // fixture is a gateway that forwards /orders to the given replicas. The replicas share a
 // port.
 type fixture struct {
-	url  string
-	up   *upstream
-	stop func() error // shuts the gateway down as SIGTERM does
-	reg  *prometheus.Registry
+	url    string
+	up     *upstream
+	bodies *bodies
+	stop   func() error // shuts the gateway down as SIGTERM does
+	reg    *prometheus.Registry
 
 	mu       sync.Mutex
 	replicas []netip.Addr
@@ -85,7 +91,7 @@ func start(t testing.TB, timeout time.Duration, replicas ...*backend) *fixture {
 func startLogging(t testing.TB, log *slog.Logger, timeout time.Duration, replicas ...*backend) *fixture {
 	t.Helper()
 	reg, health := service.NewRegistry(), &service.Health{}
-	f := &fixture{reg: reg}
+	f := &fixture{reg: reg, bodies: newBodies(64<<10, testBudget)}
 	m := newMetrics(reg)
 	target, err := url.Parse(fmt.Sprintf("http://orders:%d", replicas[0].addr.Port()))
 	require.NoError(t, err)
@@ -97,8 +103,8 @@ func startLogging(t testing.TB, log *slog.Logger, timeout time.Duration, replica
 	health.Add("orders", service.Degrading, f.up.ready)
 	f.setLookup(t, nil, replicas...)
 	engine := service.NewEngine(log, reg, health)
-	streams := newStreams(log)
-	registerProxies(engine, map[string]*proxy{"/orders": newProxy(f.up, timeout, streams, log, m)}, 64<<10)
+	streams := newStreams(maxTestStreams, log)
+	registerProxies(engine, map[string]*proxy{"/orders": newProxy(f.up, timeout, streams, log, m)}, f.bodies)
 	l, err := service.Listen(t.Context(), "127.0.0.1:0")
 	require.NoError(t, err)
 	f.url = "http://" + l.Addr().String()
@@ -107,7 +113,7 @@ func startLogging(t testing.TB, log *slog.Logger, timeout time.Duration, replica
 	go func() {
 		ended <- service.Run(ctx, discard, time.Minute,
 			service.Part{Name: "streams", Run: func(ctx context.Context) error { return streams.run(ctx, health.Done()) }},
-			service.ServeHTTP(l, engine, health))
+			service.Config{MaxConnections: 1000}.ServeAPI(l, engine, health, reg))
 	}()
 	f.stop = sync.OnceValue(func() error { cancel(); return <-ended })
 	t.Cleanup(cancel)

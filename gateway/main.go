@@ -13,6 +13,7 @@
 //	no response in time                   504, outcome unknown
 //	connection lost during the response   the response to the client is cut off too, so that it never looks complete
 //	client disconnects                    the request to the service is cancelled
+//	a client sends or reads too slowly    its connection is closed; see the limits in docs/operations.md
 //	a replica is stopping                 it closes its connections after their responses; it is skipped while there is another one
 //	gateway shuts down                    it responds for another second, then requests in flight finish and event streams end
 //
@@ -37,6 +38,8 @@ type config struct {
 	Routes          routes        `env:"ROUTES,notEmpty" usage:"prefix=service URL, comma separated: /orders=http://orders:8080,/accounts=http://payments:8080"`
 	UpstreamTimeout time.Duration `env:"UPSTREAM_TIMEOUT" envDefault:"10s" usage:"time limit for the response headers of a service"`
 	MaxBodyBytes    int64         `env:"MAX_BODY_BYTES" envDefault:"65536" usage:"largest request body, in bytes"`
+	MaxBodiesBytes  int64         `env:"MAX_BODIES_BYTES" envDefault:"67108864" usage:"memory for all request bodies above 4 KiB, in bytes"`
+	MaxStreams      int           `env:"MAX_STREAMS" envDefault:"6000" usage:"maximum number of open event streams"`
 	OpenAPIFile     string        `env:"OPENAPI_FILE" envDefault:"/openapi.yaml" usage:"OpenAPI document, served at /openapi.yaml and shown at /docs"`
 	ResolveEvery    time.Duration `env:"RESOLVE_EVERY" envDefault:"2s" usage:"interval between lookups of the replicas of a service"`
 }
@@ -51,6 +54,12 @@ func (c *config) Validate() error {
 	}
 	if c.MaxBodyBytes <= 0 {
 		errs = append(errs, fmt.Errorf("MAX_BODY_BYTES is %d: it must be positive", c.MaxBodyBytes))
+	}
+	if c.MaxBodiesBytes <= c.MaxBodyBytes {
+		errs = append(errs, fmt.Errorf("MAX_BODIES_BYTES is %d: it must be larger than MAX_BODY_BYTES", c.MaxBodiesBytes))
+	}
+	if c.MaxStreams < 1 {
+		errs = append(errs, fmt.Errorf("MAX_STREAMS is %d: it must be positive", c.MaxStreams))
 	}
 	return errors.Join(errs...)
 }
@@ -79,7 +88,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 		return errors.Join(err, api.Close(), metrics.Close())
 	}
 	upstreamMetrics := newMetrics(reg)
-	streams := newStreams(log)
+	streams := newStreams(cfg.MaxStreams, log)
 	parts := []service.Part{service.ReleaseMemory(), cfg.Service.ServeMetrics(metrics, reg), {Name: "streams", Run: func(ctx context.Context) error {
 		return streams.run(ctx, health.Done())
 	}}}
@@ -92,9 +101,9 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 			return up.run(ctx, cfg.ResolveEvery, log)
 		}})
 	}
-	registerProxies(engine, proxies, cfg.MaxBodyBytes)
+	registerProxies(engine, proxies, newBodies(cfg.MaxBodyBytes, cfg.MaxBodiesBytes))
 	if orders, payments := proxies["/orders"], proxies["/accounts"]; orders != nil && payments != nil {
 		registerAudit(engine, orders, payments)
 	}
-	return service.Run(ctx, log, cfg.Service.DrainTimeout, append(parts, service.ServeHTTP(api, engine, health))...)
+	return service.Run(ctx, log, cfg.Service.DrainTimeout, append(parts, cfg.Service.ServeAPI(api, engine, health, reg))...)
 }

@@ -28,7 +28,7 @@ func serveReplica(t *testing.T, addr string) (at netip.AddrPort, stop func() err
 	t.Cleanup(cancel)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- service.Run(ctx, discard, time.Minute, service.ServeHTTP(l, engine, health))
+		ended <- service.Run(ctx, discard, time.Minute, service.Config{MaxConnections: 1000}.ServeAPI(l, engine, health, service.NewRegistry()))
 	}()
 	return netip.MustParseAddrPort(l.Addr().String()), func() error { cancel(); return <-ended }
 }

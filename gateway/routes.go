@@ -46,9 +46,10 @@ func (rs *routes) UnmarshalText(text []byte) error {
 // registerProxies registers each proxy for its prefix and every path below it. It forwards
 // all methods, including those unknown to gin: only the service knows which methods a path
 // allows.
-func registerProxies(e *gin.Engine, proxies map[string]*proxy, maxBody int64) {
+func registerProxies(e *gin.Engine, proxies map[string]*proxy, bodies *bodies) {
 	forward := func(c *gin.Context, p *proxy) {
-		if body, ok := readBody(c, maxBody); ok {
+		if body, reserved, ok := bodies.read(c); ok {
+			defer bodies.release(reserved) // also when forward aborts the response with a panic
 			p.forward(c, body)
 		}
 	}

@@ -72,7 +72,7 @@ func TestReadTimeoutDoesNotEndAStream(t *testing.T) {
 	})
 	f := start(t, time.Minute, b)
 	engine, m := service.NewEngine(discard, service.NewRegistry(), &service.Health{}), newMetrics(service.NewRegistry())
-	registerProxies(engine, map[string]*proxy{"/orders": newProxy(f.up, time.Minute, newStreams(discard), discard, m)}, 64<<10)
+	registerProxies(engine, map[string]*proxy{"/orders": newProxy(f.up, time.Minute, newStreams(maxTestStreams, discard), discard, m)}, newBodies(64<<10, testBudget))
 	srv := httptest.NewUnstartedServer(engine)
 	srv.Config.ReadTimeout = readTimeout
 	srv.Start()
@@ -203,7 +203,7 @@ func TestStreamToHTTP2(t *testing.T) {
 			})
 			f := start(t, time.Minute, b)
 			engine, m := service.NewEngine(discard, service.NewRegistry(), &service.Health{}), newMetrics(service.NewRegistry())
-			registerProxies(engine, map[string]*proxy{"/orders": newProxy(f.up, time.Minute, newStreams(discard), discard, m)}, 64<<10)
+			registerProxies(engine, map[string]*proxy{"/orders": newProxy(f.up, time.Minute, newStreams(maxTestStreams, discard), discard, m)}, newBodies(64<<10, testBudget))
 			srv := httptest.NewUnstartedServer(engine)
 			srv.EnableHTTP2 = true
 			srv.StartTLS()
@@ -247,4 +247,30 @@ func TestClientLeavesAStream(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, conn.Close())
 	<-disconnected
+}
+
+// The streams of a gateway are limited. A stream that ends makes room for another one.
+func TestStreamsAreBounded(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	f := start(t, time.Minute, serveAt(t, "127.0.0.1:0", func(w http.ResponseWriter, r *http.Request) {
+		events(release, make(chan struct{}))(w, r)
+	}))
+	var open []*bufio.Reader
+	for range maxTestStreams {
+		open = append(open, follow(t, f.url))
+	}
+	resp, body := f.call(t, http.MethodGet, "/orders/events", http.NoBody)
+	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode, body)
+	require.Equal(t, "application/problem+json", resp.Header.Get("Content-Type"))
+	require.Equal(t, "1", resp.Header.Get("Retry-After"))
+	close(release)
+	for _, s := range open {
+		_, err := io.Copy(io.Discard, s)
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool {
+		resp, _ := f.call(t, http.MethodGet, "/orders/events", http.NoBody)
+		return resp.StatusCode == http.StatusOK
+	}, time.Minute, time.Millisecond)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,6 +16,7 @@ import (
 
 	"gozon/gateway/internal/http1"
 	"gozon/shared/service"
+	"gozon/shared/web/problem"
 )
 
 // streams forwards event streams. They stay open for hours and most of them are idle, so a
@@ -23,6 +25,7 @@ import (
 // starts.
 type streams struct {
 	log *slog.Logger
+	max int
 
 	mu     sync.Mutex
 	open   map[*stream]struct{}
@@ -30,8 +33,9 @@ type streams struct {
 	closed *sync.Cond // a stream was removed from open
 }
 
-func newStreams(log *slog.Logger) *streams {
-	s := &streams{log: log, open: map[*stream]struct{}{}}
+// newStreams returns streams of which at most limit are open at a time.
+func newStreams(limit int, log *slog.Logger) *streams {
+	s := &streams{log: log, max: limit, open: map[*stream]struct{}{}}
 	s.closed = sync.NewCond(&s.mu)
 	return s
 }
@@ -79,16 +83,22 @@ func (s *streams) endGone() {
 	}
 }
 
-// add adds st. It reports false, and ends st, if all streams are ending.
-func (s *streams) add(st *stream) bool {
+var errTooManyStreams = errors.New("too many event streams")
+
+// add adds st. It reports false, and ends st, if all streams are ending. It fails if there
+// are too many.
+func (s *streams) add(st *stream) (added bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ending {
+	switch {
+	case s.ending:
 		st.end()
-		return false
+		return false, nil
+	case len(s.open) >= s.max:
+		return false, errTooManyStreams
 	}
 	s.open[st] = struct{}{}
-	return true
+	return true, nil
 }
 
 func (s *streams) remove(st *stream) {
@@ -99,14 +109,21 @@ func (s *streams) remove(st *stream) {
 }
 
 // forward sends resp to the client of c, where its status and headers are already set. If
-// the stream breaks off, so does the response to the client.
+// the stream breaks off, so does the response to the client. If there are too many streams,
+// it responds with a problem.
 func (s *streams) forward(c *gin.Context, resp *http1.Response) {
 	source := resp.Detach()
 	if source == nil { // the client has disconnected
 		panic(http.ErrAbortHandler)
 	}
 	st := &stream{source: source}
-	if added := s.add(st); added && c.Request.ProtoMajor == 1 {
+	added, err := s.add(st)
+	if err != nil {
+		_ = source.Close()
+		problem.Write(c, problem.Unavailable("too many event streams; retry in a moment"))
+		return
+	}
+	if added && c.Request.ProtoMajor == 1 {
 		s.hijack(c, st)
 		return
 	}

@@ -20,11 +20,12 @@ import (
 // Config holds the settings that every service reads from its environment. Embed it in
 // the service's own configuration, which [Load] fills.
 type Config struct {
-	HTTPAddr     string        `env:"HTTP_ADDR" envDefault:":8080" usage:"address of the API and the probes"`
-	MetricsAddr  string        `env:"METRICS_ADDR" envDefault:":9090" usage:"address of /metrics"`
-	LogLevel     slog.Level    `env:"LOG_LEVEL" envDefault:"info" usage:"debug, info, warn or error"`
-	Profiling    bool          `env:"PPROF" envDefault:"false" usage:"serve profiles below /debug/pprof/ on METRICS_ADDR, for go tool pprof"`
-	DrainTimeout time.Duration `env:"DRAIN_TIMEOUT" envDefault:"15s" usage:"maximum duration of a shutdown, which takes at least 1.2s"`
+	HTTPAddr       string        `env:"HTTP_ADDR" envDefault:":8080" usage:"address of the API and the probes"`
+	MetricsAddr    string        `env:"METRICS_ADDR" envDefault:":9090" usage:"address of /metrics"`
+	LogLevel       slog.Level    `env:"LOG_LEVEL" envDefault:"info" usage:"debug, info, warn or error"`
+	Profiling      bool          `env:"PPROF" envDefault:"false" usage:"serve profiles below /debug/pprof/ on METRICS_ADDR, for go tool pprof"`
+	MaxConnections int           `env:"MAX_CONNECTIONS" envDefault:"8192" usage:"maximum number of open connections to HTTP_ADDR, without event streams"`
+	DrainTimeout   time.Duration `env:"DRAIN_TIMEOUT" envDefault:"15s" usage:"maximum duration of a shutdown, which takes at least 1.2s"`
 
 	// ListenFunc opens the listeners of HTTPAddr and MetricsAddr. If nil, [Listen] is used.
 	// Tests return listeners that they have already opened.
@@ -34,7 +35,7 @@ type Config struct {
 	RegistryFunc func(*prometheus.Registry)
 }
 
-// Listen opens the listeners for [ServeHTTP] and [Config.ServeMetrics], both or neither. Called
+// Listen opens the listeners for [Config.ServeAPI] and [Config.ServeMetrics], both or neither. Called
 // before [Run], it reports a port that is in use before any part starts.
 func (c Config) Listen(ctx context.Context) (api, metrics net.Listener, err error) {
 	listen := c.ListenFunc
@@ -55,6 +56,9 @@ func (c Config) Validate() error {
 	var errs []error
 	if c.HTTPAddr == c.MetricsAddr {
 		errs = append(errs, fmt.Errorf("HTTP_ADDR and METRICS_ADDR are both %q", c.HTTPAddr))
+	}
+	if c.MaxConnections < 1 {
+		errs = append(errs, fmt.Errorf("MAX_CONNECTIONS is %d: it must be positive", c.MaxConnections))
 	}
 	if c.DrainTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("DRAIN_TIMEOUT is %s: it must be positive", c.DrainTimeout))

@@ -176,23 +176,30 @@ const (
 	arrivalTime = 200 * time.Millisecond
 )
 
-// ServeHTTP returns the part that serves h on l. When it stops, it calls health.Stopping and
-// still responds for a second. Then it closes l, calls health.Stopped and waits for the
-// requests in flight.
-func ServeHTTP(l net.Listener, h http.Handler, health *Health) Part {
+// writeTimeout limits the time from the end of a request's head to the end of the response,
+// so that a client that does not read cannot keep its connection and its buffers. It is
+// longer than the gateway takes to read a body and to wait for two replicas. It does not
+// apply to a connection that was hijacked.
+const writeTimeout = 45 * time.Second
+
+// AllowTime extends the time limit of a response that may take up to d to prepare.
+func AllowTime(w http.ResponseWriter, d time.Duration) {
+	// It fails only for a writer without a connection, as in tests, which has no limit.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d + writeTimeout))
+}
+
+// ServeAPI returns the part that serves h on l. It accepts at most c.MaxConnections at a
+// time. When it stops, it calls health.Stopping and still responds for a second. Then it
+// closes l, calls health.Stopped and waits for the requests in flight.
+func (c Config) ServeAPI(l net.Listener, h http.Handler, health *Health, reg prometheus.Registerer) Part {
 	return Part{Name: "http", Run: func(ctx context.Context) error {
-		srv := &http.Server{
-			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if health.stopping.Load() {
-					w.Header().Set("Connection", "close")
-				}
-				h.ServeHTTP(w, r)
-			}),
-			ReadHeaderTimeout: 5 * time.Second,
-			ReadTimeout:       15 * time.Second,
-			IdleTimeout:       2 * time.Minute, // longer than the idle timeout of the gateway
-			MaxHeaderBytes:    32 << 10,
-		}
+		srv := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if health.stopping.Load() {
+				w.Header().Set("Connection", "close")
+			}
+			h.ServeHTTP(w, r)
+		}))
+		srv.ConnState = newConnections(c.MaxConnections, reg).changed
 		return serve(ctx, srv, l, func() {
 			health.Stopping()
 			<-time.After(noticeTime)
@@ -201,6 +208,18 @@ func ServeHTTP(l net.Listener, h http.Handler, health *Health) Part {
 			health.Stopped()
 		})
 	}}
+}
+
+// newServer returns a server with limits for clients that send or read slowly.
+func newServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second, // head and body
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       2 * time.Minute, // longer than the idle timeout of the gateway
+		MaxHeaderBytes:    32 << 10,
+	}
 }
 
 // ServeMetrics returns the part that serves GET /metrics on l, and the profiles of
@@ -218,8 +237,7 @@ func (c Config) ServeMetrics(l net.Listener, reg *prometheus.Registry) Part {
 		c.RegistryFunc(reg)
 	}
 	return Part{Name: "metrics", Run: func(ctx context.Context) error {
-		srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-		return serve(ctx, srv, l, func() {})
+		return serve(ctx, newServer(mux), l, func() {})
 	}}
 }
 

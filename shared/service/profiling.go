@@ -19,6 +19,7 @@ func registerProfiles(mux *http.ServeMux) {
 		if seconds, err := strconv.Atoi(r.FormValue("seconds")); err == nil && seconds > 0 {
 			duration = min(time.Duration(seconds)*time.Second, maxCPUProfile)
 		}
+		AllowTime(w, duration)
 		w.Header().Set("Content-Type", "application/octet-stream")
 		if err := pprof.StartCPUProfile(w); err != nil { // another one is running
 			http.Error(w, err.Error(), http.StatusConflict)

@@ -32,7 +32,7 @@ func TestProfilesAreServedOnTheMetricsPortOnly(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			var running errgroup.Group
 			running.Go(func() error {
-				return service.Run(ctx, discard, time.Minute, cfg.Service.ServeMetrics(metrics, reg), service.ServeHTTP(api, engine, health))
+				return service.Run(ctx, discard, time.Minute, cfg.Service.ServeMetrics(metrics, reg), cfg.Service.ServeAPI(api, engine, health, reg))
 			})
 			for _, path := range []string{"/debug/pprof/heap", "/debug/pprof/goroutine?debug=1", "/debug/pprof/profile?seconds=1"} {
 				require.Equal(t, want, status(t, "http://"+metrics.Addr().String()+path), path)

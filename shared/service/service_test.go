@@ -136,6 +136,10 @@ func TestRunReturnsWhenAPartDoesNotStop(t *testing.T) {
 	require.ErrorContains(t, err, "stuck did not stop")
 }
 
+func serveAPI(l net.Listener, h http.Handler, health *service.Health) service.Part {
+	return service.Config{MaxConnections: 100}.ServeAPI(l, h, health, service.NewRegistry())
+}
+
 // serve serves an engine of the package on a real listener.
 func serve(t *testing.T, log io.Writer, health *service.Health, routes func(*gin.Engine)) (url string, stop func() error) {
 	t.Helper()
@@ -145,7 +149,7 @@ func serve(t *testing.T, log io.Writer, health *service.Health, routes func(*gin
 	routes(e)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
-	go func() { done <- service.ServeHTTP(l, e, health).Run(ctx) }()
+	go func() { done <- serveAPI(l, e, health).Run(ctx) }()
 	t.Cleanup(cancel)
 	return "http://" + l.Addr().String(), func() error {
 		cancel()

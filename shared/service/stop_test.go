@@ -66,7 +66,7 @@ func TestStopIsNoticedBeforeTheListenerCloses(t *testing.T) {
 			require.NoError(t, resp.Body.Close())
 			return resp.StatusCode, resp.Close
 		}
-		served := service.ServeHTTP(l, service.NewEngine(discard, service.NewRegistry(), health), health)
+		served := serveAPI(l, service.NewEngine(discard, service.NewRegistry(), health), health)
 		ctx, stop := context.WithCancel(t.Context())
 		stopped := make(chan error, 1)
 		go func() { stopped <- served.Run(ctx) }()

@@ -119,6 +119,9 @@ type Auditor[R any] interface {
 	Full(ctx context.Context) (R, error)  // verifies everything
 }
 
+// fullAuditTime is longer than a full audit takes.
+const fullAuditTime = 6 * time.Minute
+
 // Audit returns the report of the audit that a request asks for. A full one takes longer than
 // other requests may: it ends when the client disconnects.
 func Audit[R any](ctx context.Context, c *gin.Context, a Auditor[R]) (R, error) {
@@ -128,6 +131,7 @@ func Audit[R any](ctx context.Context, c *gin.Context, a Auditor[R]) (R, error) 
 		var none R
 		return none, err
 	case full:
+		service.AllowTime(c.Writer, fullAuditTime)
 		return a.Full(c.Request.Context()) //nolint:contextcheck // as documented
 	}
 	return a.Check(ctx)

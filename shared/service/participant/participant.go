@@ -131,7 +131,7 @@ func serve(ctx context.Context, name string, c *Config, log *slog.Logger, wire f
 	wire(p)
 
 	parts := append([]service.Part{service.ReleaseMemory(), c.Service.ServeMetrics(metrics, reg)}, p.parts...)
-	return service.Run(ctx, log, c.Service.DrainTimeout, append(parts, service.ServeHTTP(api, p.HTTP, health))...)
+	return service.Run(ctx, log, c.Service.DrainTimeout, append(parts, c.Service.ServeAPI(api, p.HTTP, health, reg))...)
 }
 
 // Add adds a part. After the HTTP server has stopped, the parts stop in the reverse order of

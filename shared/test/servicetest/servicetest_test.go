@@ -34,7 +34,7 @@ func TestAddressesAreBoundFromTheStart(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return service.Run(ctx, log, cfg.Service.DrainTimeout, cfg.Service.ServeMetrics(metrics, reg), service.ServeHTTP(api, engine, health))
+			return service.Run(ctx, log, cfg.Service.DrainTimeout, cfg.Service.ServeMetrics(metrics, reg), cfg.Service.ServeAPI(api, engine, health, reg))
 		},
 	}, "", "")
 	s.Ready(t)

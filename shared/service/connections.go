@@ -1,0 +1,53 @@
+package service
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gozon/shared/web/problem"
+)
+
+// connections limits the open connections of an HTTP server. An event stream has left the
+// server, and does not count. A connection above the limit is not left waiting, as by
+// netutil.LimitListener: its client gets a 503 at once.
+type connections struct {
+	max     int64
+	open    atomic.Int64
+	refused prometheus.Counter
+	refusal []byte // the response
+}
+
+func newConnections(limit int, reg prometheus.Registerer) *connections {
+	c := &connections{max: int64(limit), refused: prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "http_connections_refused_total", Help: "Connections that were refused because MAX_CONNECTIONS were open.",
+	})}
+	body, err := json.Marshal(problem.Unavailable("too many connections; nothing was done, so a retry is safe"))
+	if err != nil {
+		panic(err) // cannot happen: strings and an int always encode
+	}
+	c.refusal = fmt.Appendf(nil, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: "+problem.ContentType+
+		"\r\nContent-Length: %d\r\nRetry-After: 1\r\nConnection: close\r\n\r\n%s", len(body), body)
+	reg.MustRegister(c.refused, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "http_connections", Help: "Open connections to the API, without event streams.",
+	}, func() float64 { return float64(c.open.Load()) }))
+	return c
+}
+
+// changed is the ConnState of the server.
+func (c *connections) changed(conn net.Conn, state http.ConnState) {
+	switch state { //nolint:exhaustive // the others do not change the number
+	case http.StateNew:
+		if c.open.Add(1) > c.max {
+			c.refused.Inc()
+			_, _ = conn.Write(c.refusal) // does not block: the buffer of a new connection is empty
+			_ = conn.Close()             // the server then reports StateClosed
+		}
+	case http.StateClosed, http.StateHijacked:
+		c.open.Add(-1)
+	}
+}
