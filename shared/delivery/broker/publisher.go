@@ -25,6 +25,7 @@ type publisherSession struct {
 	*session
 	pub     *rabbitmq.Publisher
 	returns *returnTracker
+	blocked atomic.Bool // the last message was not published, because of a resource alarm
 }
 
 // NewPublisher returns a publisher. It does not connect until Run is called.
@@ -59,6 +60,16 @@ func (p *Publisher) Run(ctx context.Context) error {
 		}
 	})
 	return nil
+}
+
+var errBlocked = errors.New("the broker has raised a resource alarm and blocks publishing")
+
+// Ready returns nil while messages can be published, and otherwise an error with the reason.
+func (p *Publisher) Ready(ctx context.Context) error {
+	if cur := p.current.Load(); cur != nil && cur.blocked.Load() {
+		return errBlocked
+	}
+	return p.reconnector.Ready(ctx)
 }
 
 // Publish publishes all messages, then waits for their confirms until ctx is done. It
@@ -150,6 +161,7 @@ func (p *publisherSession) write(ctx context.Context, body []byte, key string, o
 	confirms, err := p.pub.PublishWithDeferredConfirmWithContext(ctx, body, []string{key}, append(options, rabbitmq.WithPublishOptionsMandatory)...)
 	switch {
 	case errors.Is(err, rabbitmq.ErrPublishBlocked), errors.Is(err, rabbitmq.ErrPublishFlowPaused):
+		p.blocked.Store(true)
 		return nil, fmt.Errorf("publish: %w", err)
 	case err != nil:
 		p.end()
@@ -158,6 +170,7 @@ func (p *publisherSession) write(ctx context.Context, body []byte, key string, o
 		p.end()
 		return nil, errors.New("publish: the channel is not in confirm mode")
 	}
+	p.blocked.Store(false)
 	return confirms[0], nil
 }
 

@@ -79,18 +79,34 @@ func (b *Broker) Purge(t testing.TB, queue string) int {
 // the virtual host again. It must be the server of this test alone.
 func (b *Broker) Reset(t testing.TB) {
 	t.Helper()
-	code, out, err := b.server.Exec(t.Context(), []string{"sh", "-c", "rabbitmqctl stop_app && rabbitmqctl reset && rabbitmqctl start_app"})
-	require.NoError(t, err)
-	output, err := io.ReadAll(out)
-	require.NoError(t, err)
-	require.Zero(t, code, string(output))
+	for _, command := range []string{"stop_app", "reset", "start_app"} {
+		b.ctl(t, command)
+	}
 	b.createVhost(t)
+}
+
+// Alarm raises the alarm of a resource, disk or memory, as if there were none left: the broker
+// stops reading from connections that publish. It must be the server of this test alone.
+func (b *Broker) Alarm(t testing.TB, resource string) (clear func()) {
+	t.Helper()
+	set := map[string]func(limit string){
+		"disk":   func(limit string) { b.ctl(t, "set_disk_free_limit", limit) },
+		"memory": func(limit string) { b.ctl(t, "set_vm_memory_high_watermark", limit) },
+	}[resource]
+	set(map[string]string{"disk": "1000000GB", "memory": "0.00001"}[resource])
+	return func() { set(map[string]string{"disk": "1MB", "memory": "0.6"}[resource]) }
 }
 
 // eval evaluates an Erlang expression in the broker.
 func (b *Broker) eval(t testing.TB, expression string) {
 	t.Helper()
-	code, out, err := b.server.Exec(t.Context(), []string{"rabbitmqctl", "eval", expression})
+	b.ctl(t, "eval", expression)
+}
+
+// ctl runs a command of rabbitmqctl.
+func (b *Broker) ctl(t testing.TB, command ...string) {
+	t.Helper()
+	code, out, err := b.server.Exec(t.Context(), append([]string{"rabbitmqctl"}, command...))
 	require.NoError(t, err)
 	output, err := io.ReadAll(out)
 	require.NoError(t, err)
