@@ -33,10 +33,13 @@ const (
 
 var shared = containertest.NewShared(start)
 
-func start() (*containertest.Container, error) {
+func start() (*containertest.Container, error) { return run(func(*testcontainers.ContainerRequest) {}) }
+
+// run starts a server with a modified request.
+func run(modify func(*testcontainers.ContainerRequest)) (*containertest.Container, error) {
 	_, here, _, _ := runtime.Caller(0)
 	roles := filepath.Join(filepath.Dir(here), "..", "..", "..", "deploy", "postgres", "10-roles.sh")
-	return containertest.Run(testcontainers.ContainerRequest{
+	req := testcontainers.ContainerRequest{
 		Image: containertest.Image("POSTGRES_IMAGE", "postgres:17"),
 		// fsync stays on, unlike in most test databases, because some tests kill the server.
 		Cmd: []string{"postgres", "-c", "max_connections=300"},
@@ -47,7 +50,9 @@ func start() (*containertest.Container, error) {
 		WaitingFor: wait.ForSQL("5432/tcp", "pgx", func(host string, p nat.Port) string {
 			return fmt.Sprintf("postgres://%s:%s@%s:%s/%s?sslmode=disable", admin, admin, host, p.Port(), template)
 		}),
-	}, port)
+	}
+	modify(&req)
+	return containertest.Run(req, port)
 }
 
 // Database is a database with the shop's roles and schemas.
