@@ -147,6 +147,14 @@ func (f *fixture) call(t testing.TB, method, path string, body io.Reader, header
 	return resp, string(respBody)
 }
 
+// eventually waits until condition is true.
+func eventually(t *testing.T, condition func() bool) {
+	t.Helper()
+	for start := time.Now(); !condition(); <-time.After(time.Millisecond) {
+		require.Less(t, time.Since(start), time.Minute, "the condition did not become true in time")
+	}
+}
+
 // retries returns the value of the metric upstream_retries_total.
 func (f *fixture) retries(t *testing.T) int {
 	t.Helper()

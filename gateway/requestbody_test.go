@@ -72,7 +72,7 @@ func TestSlowSendersDoNotFillTheMemory(t *testing.T) {
 		f.send(t, fmt.Sprintf(chunked, smallBody, x(smallBody))),
 		f.send(t, fmt.Sprintf(chunked, smallBody, x(smallBody))),
 	}
-	require.Eventually(t, func() bool { return left() < smallBody }, time.Minute, time.Millisecond)
+	eventually(t, func() bool { return left() < smallBody })
 	for _, refused := range []string{
 		fmt.Sprintf(knownLength, large, x(large)), fmt.Sprintf(knownLength, smallBody+1, ""), fmt.Sprintf(chunked, smallBody, x(smallBody)),
 	} {
@@ -93,7 +93,7 @@ func TestSlowSendersDoNotFillTheMemory(t *testing.T) {
 	ok(slow[2], smallBody)
 	require.NoError(t, slow[0].Close())
 	require.NoError(t, slow[3].Close())
-	require.Eventually(t, func() bool { return left() == testBudget }, time.Minute, time.Millisecond)
+	eventually(t, func() bool { return left() == testBudget })
 }
 
 // A body of unknown length is limited too, and one that ends early is never forwarded.

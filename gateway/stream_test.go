@@ -269,8 +269,8 @@ func TestStreamsAreBounded(t *testing.T) {
 		_, err := io.Copy(io.Discard, s)
 		require.NoError(t, err)
 	}
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		resp, _ := f.call(t, http.MethodGet, "/orders/events", http.NoBody)
 		return resp.StatusCode == http.StatusOK
-	}, time.Minute, time.Millisecond)
+	})
 }

@@ -21,7 +21,7 @@ func TestBrokerAlarmStopsOnlyPublishing(t *testing.T) {
 	f.Ready(t)
 	placed, published := map[string]bool{}, map[string]string{} // ids of orders, and of their messages
 	for _, resource := range []string{"disk", "memory"} {
-		clear := vhost.Alarm(t, resource)
+		end := vhost.Alarm(t, resource)
 		const before, after = 10, 10
 		for range before {
 			placed[f.place(t, 1, "1").ID] = true
@@ -33,7 +33,7 @@ func TestBrokerAlarmStopsOnlyPublishing(t *testing.T) {
 			require.Equal(t, o, f.order(t, o.ID))
 		}
 		require.Positive(t, f.Metric(t, "outbox_rows"))
-		clear()
+		end()
 		f.Ready(t)
 		servicetest.Eventually(t, func() bool { return f.rows(t, "outbox") == 0 })
 	}

@@ -7,11 +7,11 @@ import (
 	"net"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"gozon/shared/service"
+	"gozon/shared/test/servicetest"
 )
 
 // A connection above the limit is refused at once. Connections that were closed or hijacked
@@ -57,10 +57,10 @@ func TestConnectionsAreBounded(t *testing.T) {
 	require.True(t, resp.Close)
 	require.JSONEq(t, `{"type":"/problems/unavailable","title":"Temporarily unavailable","status":503,"detail":"too many connections; nothing was done, so a retry is safe"}`, body)
 	require.NoError(t, first.Close())
-	require.Eventually(t, func() bool {
+	servicetest.Eventually(t, func() bool {
 		third, resp, _ := request("/")
 		return third.Close() == nil && resp.StatusCode == http.StatusNotFound
-	}, time.Minute, time.Millisecond)
+	})
 	require.NoError(t, second.Close())
 	stop()
 	require.NoError(t, <-stopped)

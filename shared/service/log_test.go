@@ -29,7 +29,7 @@ func TestLogLinesAreBounded(t *testing.T) {
 	}
 	require.NoError(t, stop())
 	logger := service.NewLogger(&log, slog.LevelInfo, "test").With("first", long).WithGroup("group")
-	logger.InfoContext(service.WithLogAttrs(t.Context(), slog.String("x", long)), long, "error", errors.New(long), "nested", slog.GroupValue(slog.String("y", long)))
+	logger.InfoContext(service.WithLogAttrs(t.Context(), slog.String("x", long)), "message", "error", errors.New(long), "nested", slog.GroupValue(slog.String("y", long)))
 	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
 	require.Len(t, lines, 4)
 	for _, line := range lines {

@@ -87,7 +87,7 @@ func (b *Broker) Reset(t testing.TB) {
 
 // Alarm raises the alarm of a resource, disk or memory, as if there were none left: the broker
 // stops reading from connections that publish. It must be the server of this test alone.
-func (b *Broker) Alarm(t testing.TB, resource string) (clear func()) {
+func (b *Broker) Alarm(t testing.TB, resource string) (end func()) {
 	t.Helper()
 	set := map[string]func(limit string){
 		"disk":   func(limit string) { b.ctl(t, "set_disk_free_limit", limit) },
