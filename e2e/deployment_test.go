@@ -24,6 +24,7 @@ type inspected struct {
 		PidsLimit      int
 		Memory         int
 		RestartPolicy  struct{ Name string }
+		LogConfig      struct{ Config map[string]string }
 	}
 	NetworkSettings struct {
 		Ports map[string][]struct{ HostIP, HostPort string }
@@ -55,6 +56,7 @@ func TestContainersAreConfined(t *testing.T) {
 			require.Positive(t, c.HostConfig.PidsLimit)
 			require.Positive(t, c.HostConfig.Memory)
 			require.Equal(t, "unless-stopped", c.HostConfig.RestartPolicy.Name)
+			require.NotEmpty(t, c.HostConfig.LogConfig.Config["max-size"], "the log is not rotated")
 			published := 0
 			for _, bindings := range c.NetworkSettings.Ports {
 				for _, b := range bindings {

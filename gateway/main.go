@@ -38,7 +38,7 @@ type config struct {
 	Routes          routes        `env:"ROUTES,notEmpty" usage:"prefix=service URL, comma separated: /orders=http://orders:8080,/accounts=http://payments:8080"`
 	UpstreamTimeout time.Duration `env:"UPSTREAM_TIMEOUT" envDefault:"10s" usage:"time limit for the response headers of a service"`
 	MaxBodyBytes    int64         `env:"MAX_BODY_BYTES" envDefault:"65536" usage:"largest request body, in bytes"`
-	MaxBodiesBytes  int64         `env:"MAX_BODIES_BYTES" envDefault:"67108864" usage:"memory for all request bodies above 4 KiB, in bytes"`
+	MaxBodiesBytes  int64         `env:"MAX_BODIES_BYTES" envDefault:"33554432" usage:"memory for all request bodies above 4 KiB, in bytes"`
 	MaxStreams      int           `env:"MAX_STREAMS" envDefault:"6000" usage:"maximum number of open event streams"`
 	OpenAPIFile     string        `env:"OPENAPI_FILE" envDefault:"/openapi.yaml" usage:"OpenAPI document, served at /openapi.yaml and shown at /docs"`
 	ResolveEvery    time.Duration `env:"RESOLVE_EVERY" envDefault:"2s" usage:"interval between lookups of the replicas of a service"`
