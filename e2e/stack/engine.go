@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Engine reads the CPU time of containers from the API of the Docker engine (20.10 or
+// Engine reads the CPU time and the memory of containers from the API of the Docker engine (20.10 or
 // newer). It is safe for concurrent use.
 type Engine struct {
 	http *http.Client
@@ -35,34 +35,57 @@ func NewEngine(ctx context.Context) (*Engine, error) {
 	return &Engine{&http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: 10 * time.Second}, "http://engine/v1.41"}, nil
 }
 
-// CPUTime returns the CPU time of all processes of a container since it started.
-func (e *Engine) CPUTime(ctx context.Context, container string) (time.Duration, error) {
+// containerStats are statistics of a container.
+type containerStats struct {
+	CPU struct {
+		Usage struct {
+			Total time.Duration `json:"total_usage"` // nanoseconds
+		} `json:"cpu_usage"`
+	} `json:"cpu_stats"`
+	Memory struct {
+		Usage, Limit int64
+		Stats        struct {
+			InactiveFile      int64 `json:"inactive_file"`       // cgroup v2
+			TotalInactiveFile int64 `json:"total_inactive_file"` // cgroup v1
+		}
+	} `json:"memory_stats"`
+}
+
+func (e *Engine) stats(ctx context.Context, container string) (s containerStats, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.base+"/containers/"+container+"/stats?stream=false&one-shot=true", http.NoBody)
 	if err != nil {
-		return 0, fmt.Errorf("CPU time of %s: %w", container, err)
+		return s, fmt.Errorf("statistics of %s: %w", container, err)
 	}
 	resp, err := e.http.Do(req)
 	if err != nil {
-		return 0, fmt.Errorf("CPU time of %s: %w", container, err)
+		return s, fmt.Errorf("statistics of %s: %w", container, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("CPU time of %s: %s", container, resp.Status)
+		return s, fmt.Errorf("statistics of %s: %s", container, resp.Status)
 	}
-	var stats struct {
-		CPU struct {
-			Usage struct {
-				Total time.Duration `json:"total_usage"` // nanoseconds
-			} `json:"cpu_usage"`
-		} `json:"cpu_stats"`
+	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
+		return s, fmt.Errorf("statistics of %s: %w", container, err)
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&stats); err != nil {
-		return 0, fmt.Errorf("CPU time of %s: %w", container, err)
+	if s.CPU.Usage.Total == 0 {
+		return s, fmt.Errorf("statistics of %s: it is not running", container)
 	}
-	if stats.CPU.Usage.Total == 0 {
-		return 0, fmt.Errorf("CPU time of %s: it is not running", container)
-	}
-	return stats.CPU.Usage.Total, nil
+	return s, nil
+}
+
+// CPUTime returns the CPU time of all processes of a container since it started.
+func (e *Engine) CPUTime(ctx context.Context, container string) (time.Duration, error) {
+	s, err := e.stats(ctx, container)
+	return s.CPU.Usage.Total, err
+}
+
+// Memory returns the memory that counts against the limit of a container, in bytes: that of
+// its processes, of its sockets and of the files in its tmpfs, without the page cache that
+// can be dropped. It also returns the limit.
+func (e *Engine) Memory(ctx context.Context, container string) (used, limit int64, err error) {
+	s, err := e.stats(ctx, container)
+	m := s.Memory
+	return m.Usage - m.Stats.InactiveFile - m.Stats.TotalInactiveFile, m.Limit, err
 }
 
 // ResidentMemory returns the resident memory (RSS) of all processes of a container in bytes,

@@ -1,0 +1,208 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"gozon/e2e/stack"
+)
+
+const (
+	slowSenders = 7000 // at each entry point
+	slowReaders = 500  // at each entry point
+	dialers     = 64   // connections that are being established at the same time
+)
+
+// 7,000 clients that send bodies of 64 KiB and stop before the end, at each entry point, and
+// readers that stop reading, neither fill the memory nor delay the others. They are
+// disconnected.
+func TestSlowClients(t *testing.T) { //nolint:paralleltest // it measures the memory of the shop
+	if runtime.GOOS != "linux" {
+		t.Skip("container addresses are not reachable if the engine runs in a virtual machine")
+	}
+	raiseFileLimit(t, 2*(slowSenders+slowReaders)+1000)
+	user := newUser()
+	require.Equal(t, http.StatusCreated, post(t, shop.API+"/accounts/", fmt.Sprintf(`{"user_id":%d,"balance":100000}`, user)).status)
+	before := states(t)
+	peak, stop := measureMemory(t, "gateway", "frontend")
+
+	const body = 64 << 10
+	send := fmt.Sprintf("POST /orders HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", body, strings.Repeat(" ", body-1))
+	read := "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: shop\r\n\r\n"
+	start := time.Now()
+	var senders, readers []*slowClient
+	for _, service := range []string{"gateway", "frontend"} {
+		// Not through Docker's proxy, which may run out of file descriptors.
+		replicas, err := shop.Containers(t.Context(), service)
+		require.NoError(t, err)
+		readers = append(readers, open(t, replicas[0].IP+":8080", read, slowReaders)...)
+		senders = append(senders, open(t, replicas[0].IP+":8080", send, slowSenders)...)
+	}
+	t.Logf("%d connections after %s", len(senders)+len(readers), time.Since(start))
+
+	var latencies []time.Duration
+	for len(latencies) < 100 {
+		for _, base := range []string{shop.API, shop.Page} {
+			at := time.Now()
+			place(t, base, user, "1")
+			latencies = append(latencies, time.Since(at))
+		}
+	}
+	slices.Sort(latencies)
+	t.Logf("orders: median %s, slowest %s", latencies[len(latencies)/2], latencies[len(latencies)-1])
+	require.Less(t, latencies[len(latencies)/2], 500*time.Millisecond)
+	require.Less(t, latencies[len(latencies)-1], 5*time.Second)
+
+	answers := map[string]int{}
+	for _, c := range senders {
+		answers[c.end(t, time.Minute)]++
+	}
+	t.Logf("senders: %v after %s", answers, time.Since(start))
+	<-time.After(time.Until(start.Add(50 * time.Second))) // longer than the time limit of a response
+	clear(answers)
+	for _, c := range readers {
+		answers[c.end(t, 10*time.Second)]++
+	}
+	t.Logf("readers: %v after %s", answers, time.Since(start))
+	stop()
+	for service, m := range peak {
+		t.Logf("%s: at most %d MiB of %d", service, m.used>>20, m.limit>>20)
+		require.Less(t, m.used, m.limit*3/4, service)
+	}
+	require.Equal(t, before, states(t), "a container was restarted")
+	require.Equal(t, "PAID", settled(t, shop.API, place(t, shop.Page, user, "1").ID).Status)
+}
+
+type slowClient struct{ net.Conn }
+
+// open opens n connections that send request, and do not read.
+func open(t *testing.T, addr, request string, n int) []*slowClient {
+	t.Helper()
+	clients := make([]*slowClient, n)
+	var g errgroup.Group
+	g.SetLimit(dialers)
+	dialer := net.Dialer{Timeout: 20 * time.Second, Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		return errors.Join(c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) }), err)
+	}}
+	for i := range clients {
+		g.Go(func() error {
+			conn, err := dialer.DialContext(t.Context(), "tcp", addr)
+			if err != nil {
+				return err
+			}
+			clients[i] = &slowClient{conn}
+			_ = conn.SetWriteDeadline(time.Now().Add(20 * time.Second))
+			_, _ = io.WriteString(conn, request) // fails if the server has already refused it
+			return nil
+		})
+	}
+	require.NoError(t, g.Wait())
+	t.Cleanup(func() {
+		for _, c := range clients {
+			_ = c.Close()
+		}
+	})
+	return clients
+}
+
+// end returns how the server has ended the response, and fails if it does not within a limit.
+func (c *slowClient) end(t *testing.T, limit time.Duration) string {
+	t.Helper()
+	defer c.Close()
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(limit)))
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		netErr, ok := errors.AsType[net.Error](err)
+		require.False(t, ok && netErr.Timeout(), "it is still connected")
+		return "disconnected"
+	}
+	defer resp.Body.Close()
+	if _, err = io.Copy(io.Discard, resp.Body); err != nil {
+		netErr, ok := errors.AsType[net.Error](err)
+		require.False(t, ok && netErr.Timeout(), "it is still connected")
+		return fmt.Sprint(resp.StatusCode, ", truncated")
+	}
+	return fmt.Sprint(resp.StatusCode)
+}
+
+type memory struct{ used, limit int64 }
+
+// measureMemory measures the memory of services until stop is called.
+func measureMemory(t *testing.T, services ...string) (peak map[string]memory, stop func()) {
+	t.Helper()
+	engine, err := stack.NewEngine(t.Context())
+	require.NoError(t, err)
+	peak = map[string]memory{}
+	var mu sync.Mutex
+	ctx, cancel := context.WithCancel(t.Context())
+	var g errgroup.Group
+	for _, service := range services {
+		id := container(t, shop, service)
+		g.Go(func() error {
+			tick := time.NewTicker(100 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				used, limit, err := engine.Memory(ctx, id)
+				if ctx.Err() != nil {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				mu.Lock()
+				peak[service] = memory{max(peak[service].used, used), limit}
+				mu.Unlock()
+				select {
+				case <-tick.C:
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	return peak, func() {
+		t.Helper()
+		cancel()
+		require.NoError(t, g.Wait())
+	}
+}
+
+// states returns when each container was started, how often it was restarted, and whether
+// it was killed for its memory.
+func states(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, service := range services {
+		out, err := exec.CommandContext(t.Context(), "docker", "inspect", "-f", "{{.State.StartedAt}} {{.RestartCount}} {{.State.OOMKilled}}", container(t, shop, service)).Output()
+		require.NoError(t, err)
+		all[service] = string(out)
+	}
+	return all
+}
+
+func raiseFileLimit(t *testing.T, n uint64) {
+	t.Helper()
+	var limit syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	limit.Cur = max(limit.Cur, n)
+	limit.Max = max(limit.Max, n)
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
+}
