@@ -10,9 +10,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -48,7 +50,7 @@ func TestSlowClients(t *testing.T) { //nolint:paralleltest // it measures the me
 	send := fmt.Sprintf("POST /orders HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", body, strings.Repeat(" ", body-1))
 	read := "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: shop\r\n\r\n"
 	start := time.Now()
-	var senders, readers []*slowClient
+	var senders, readers []net.Conn
 	for _, service := range []string{"gateway", "frontend"} {
 		// Not through Docker's proxy, which may run out of file descriptors.
 		replicas, err := shop.Containers(t.Context(), service)
@@ -73,15 +75,16 @@ func TestSlowClients(t *testing.T) { //nolint:paralleltest // it measures the me
 
 	answers := map[string]int{}
 	for _, c := range senders {
-		answers[c.end(t, time.Minute)]++
+		answers[end(t, c, time.Minute)]++
 	}
 	t.Logf("senders: %v after %s", answers, time.Since(start))
 	<-time.After(time.Until(start.Add(50 * time.Second))) // longer than the time limit of a response
 	clear(answers)
 	for _, c := range readers {
-		answers[c.end(t, 10*time.Second)]++
+		answers[end(t, c, 10*time.Second)]++
 	}
 	t.Logf("readers: %v after %s", answers, time.Since(start))
+	require.Equal(t, map[string]int{"200, truncated": len(readers)}, answers)
 	stop()
 	for service, m := range peak {
 		t.Logf("%s: at most %d MiB of %d", service, m.used>>20, m.limit>>20)
@@ -91,12 +94,10 @@ func TestSlowClients(t *testing.T) { //nolint:paralleltest // it measures the me
 	require.Equal(t, "PAID", settled(t, shop.API, place(t, shop.Page, user, "1").ID).Status)
 }
 
-type slowClient struct{ net.Conn }
-
 // open opens n connections that send request, and do not read.
-func open(t *testing.T, addr, request string, n int) []*slowClient {
+func open(t *testing.T, addr, request string, n int) []net.Conn {
 	t.Helper()
-	clients := make([]*slowClient, n)
+	clients := make([]net.Conn, n)
 	var g errgroup.Group
 	g.SetLimit(dialers)
 	dialer := net.Dialer{Timeout: 20 * time.Second, Control: func(_, _ string, c syscall.RawConn) error {
@@ -109,7 +110,7 @@ func open(t *testing.T, addr, request string, n int) []*slowClient {
 			if err != nil {
 				return err
 			}
-			clients[i] = &slowClient{conn}
+			clients[i] = conn
 			_ = conn.SetWriteDeadline(time.Now().Add(20 * time.Second))
 			_, _ = io.WriteString(conn, request) // fails if the server has already refused it
 			return nil
@@ -124,24 +125,23 @@ func open(t *testing.T, addr, request string, n int) []*slowClient {
 	return clients
 }
 
-// end returns how the server has ended the response, and fails if it does not within a limit.
-func (c *slowClient) end(t *testing.T, limit time.Duration) string {
+// end returns how the server has ended the response. It fails if the client is still connected
+// after a limit.
+func end(t *testing.T, c net.Conn, limit time.Duration) string {
 	t.Helper()
 	defer c.Close()
 	require.NoError(t, c.SetReadDeadline(time.Now().Add(limit)))
+	how := "disconnected"
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-	if err != nil {
-		netErr, ok := errors.AsType[net.Error](err)
-		require.False(t, ok && netErr.Timeout(), "it is still connected")
-		return "disconnected"
+	if err == nil {
+		defer resp.Body.Close()
+		how = strconv.Itoa(resp.StatusCode)
+		if _, err = io.Copy(io.Discard, resp.Body); err != nil {
+			how += ", truncated"
+		}
 	}
-	defer resp.Body.Close()
-	if _, err = io.Copy(io.Discard, resp.Body); err != nil {
-		netErr, ok := errors.AsType[net.Error](err)
-		require.False(t, ok && netErr.Timeout(), "it is still connected")
-		return fmt.Sprint(resp.StatusCode, ", truncated")
-	}
-	return fmt.Sprint(resp.StatusCode)
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "it is still connected")
+	return how
 }
 
 type memory struct{ used, limit int64 }
