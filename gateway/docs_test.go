@@ -73,6 +73,36 @@ func TestDocsPageIsComplete(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, resp.StatusCode)
 }
 
+// writes counts the writes of a response.
+type writes struct {
+	*httptest.ResponseRecorder
+	n int
+}
+
+func (w *writes) Write(b []byte) (int, error) {
+	w.n++
+	return w.ResponseRecorder.Write(b)
+}
+
+// A document is written from memory that all requests share, so that slow readers of large
+// files do not each hold a copy of a part.
+func TestFilesAreWrittenWithoutACopy(t *testing.T) {
+	t.Parallel()
+	engine := service.NewEngine(discard, service.NewRegistry(), &service.Health{})
+	require.NoError(t, registerDocs(engine, []byte(strings.Repeat("x", 100<<10))))
+	for _, path := range []string{"/openapi.yaml", "/docs/swagger-ui-bundle.js"} {
+		for _, encoding := range []string{"gzip", "identity"} {
+			w := &writes{ResponseRecorder: httptest.NewRecorder()}
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody)
+			r.Header.Set("Accept-Encoding", encoding)
+			engine.ServeHTTP(w, r)
+			require.Equal(t, http.StatusOK, w.Code)
+			require.Greater(t, w.Body.Len(), 64<<10)
+			require.Equal(t, 1, w.n, "%s, %s", path, encoding)
+		}
+	}
+}
+
 func TestEveryProblemTypeHasAPage(t *testing.T) {
 	t.Parallel()
 	get := serveDocs(t)

@@ -92,7 +92,7 @@ func (h *Health) Ready() (code int, body Readiness) {
 	}
 	h.checking.Lock()
 	defer h.checking.Unlock()
-	if h.checked.IsZero() || time.Since(h.checked) >= readyFor {
+	if time.Since(h.checked) >= readyFor {
 		h.code, h.body = h.check()
 		h.checked = time.Now()
 	}
