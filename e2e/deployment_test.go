@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"gozon/shared/test/servicetest"
 )
 
 var services = []string{"postgres", "rabbitmq", "orders", "payments", "gateway", "frontend"}
@@ -105,4 +107,31 @@ func TestPageHasSecurityHeaders(t *testing.T) {
 	require.NotContains(t, csp, "unsafe")
 	require.Equal(t, "nosniff", a.header.Get("X-Content-Type-Options"))
 	require.Equal(t, http.StatusNotFound, get(t, shop.Page+"/nothing").status)
+}
+
+// A client cannot make the lines of a log long.
+func TestLogLinesAreBounded(t *testing.T) {
+	t.Parallel()
+	for service, url := range map[string]string{
+		"gateway":  shop.API + "/" + strings.Repeat("x", 30_000),
+		"frontend": shop.Page + "/" + strings.Repeat("x", 8_000),
+	} {
+		t.Run(service, func(t *testing.T) {
+			t.Parallel()
+			id := "bounded-" + service
+			status, _, _ := send(t, http.MethodGet, url, "X-Request-Id", id, "")
+			require.Equal(t, http.StatusNotFound, status)
+			servicetest.Eventually(t, func() bool {
+				out, err := exec.CommandContext(t.Context(), "docker", "logs", container(t, shop, service)).CombinedOutput()
+				require.NoError(t, err)
+				for line := range strings.Lines(string(out)) {
+					if strings.Contains(line, id) {
+						require.Less(t, len(line), 1<<10)
+						return true
+					}
+				}
+				return false
+			})
+		})
+	}
 }
