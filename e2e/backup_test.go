@@ -5,19 +5,16 @@ package e2e_test
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"gozon/e2e/load"
 	"gozon/e2e/stack"
@@ -36,59 +33,24 @@ func documented(t *testing.T, path string) map[string]string {
 	return scripts
 }
 
-// traffic places and cancels orders until it is stopped, and retries every request until it has
-// a definite response.
-type traffic struct {
-	mu   sync.Mutex
-	ids  []string
-	stop func()
-}
+const restoreUsers = 10
 
-func (r *recovery) startTraffic(t *testing.T) *traffic {
+// startTraffic places and cancels orders until stop is called.
+func (r *recovery) startTraffic(t *testing.T) (placed *load.Orders, stop func()) {
 	t.Helper()
 	const workers = 4
-	client := load.NewClient(r.API, workers)
+	placed = &load.Orders{}
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &traffic{}
-	var running sync.WaitGroup
-	post := func(path, body string) (status int, resp []byte) {
-		key := rand.Text()
-		for tick := time.Tick(100 * time.Millisecond); ctx.Err() == nil; {
-			var err error
-			if status, resp, err = client.Post(ctx, path, key, []byte(body)); err == nil && status < 500 {
-				break
-			}
-			select {
-			case <-tick:
-			case <-ctx.Done():
-			}
-		}
-		return status, resp
+	var running errgroup.Group
+	running.Go(func() error {
+		return load.NewClient(r.API, workers).PlaceThroughRestores(ctx, workers, restoreUsers, 100*time.Millisecond, placed)
+	})
+	servicetest.Eventually(t, func() bool { return len(placed.Accepted()) > 100 })
+	return placed, func() {
+		t.Helper()
+		cancel()
+		require.NoError(t, running.Wait())
 	}
-	for range workers {
-		running.Go(func() {
-			for i := 0; ctx.Err() == nil; i++ {
-				var o order
-				if status, body := post("/orders/", fmt.Sprintf(`{"user_id":%d,"item":"Book","price":1}`, r.user)); status == http.StatusCreated && json.Unmarshal(body, &o) == nil {
-					l.mu.Lock()
-					l.ids = append(l.ids, o.ID)
-					l.mu.Unlock()
-				}
-				if i%4 == 0 && o.ID != "" {
-					post("/orders/"+o.ID+"/cancel", "")
-				}
-			}
-		})
-	}
-	l.stop = func() { cancel(); running.Wait() }
-	return l
-}
-
-// accepted returns the orders that were accepted so far.
-func (l *traffic) accepted() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.ids)
 }
 
 // restored checks that the shop has all orders of kept and none of lost, that all orders
@@ -116,7 +78,7 @@ func TestBackupAndRestore(t *testing.T) { //nolint:paralleltest // its load woul
 	}})
 	require.NoError(t, err, &log)
 	t.Cleanup(func() { _ = own.Down(context.Background()) })
-	r := &recovery{Stack: own, user: newUser()}
+	r := &recovery{Stack: own}
 	run := func(name string, env ...string) {
 		t.Helper()
 		require.NotEmpty(t, docs[name], "the documentation has no script %s", name)
@@ -129,35 +91,34 @@ func TestBackupAndRestore(t *testing.T) { //nolint:paralleltest // its load woul
 		require.NoError(t, err)
 		return value
 	}
-	require.Equal(t, http.StatusCreated, post(t, r.API+"/accounts/", fmt.Sprintf(`{"user_id":%d,"balance":100000}`, r.user)).status)
+	require.NoError(t, load.NewClient(r.API, 1).OpenAccounts(t.Context(), restoreUsers, 10_000_000))
 
-	l := r.startTraffic(t)
-	servicetest.Eventually(t, func() bool { return len(l.accepted()) > 100 })
-	beforeDump := l.accepted()
+	placed, stop := r.startTraffic(t)
+	beforeDump := placed.Accepted()
 	run("dump")
-	afterDump := len(l.accepted())
+	afterDump := len(placed.Accepted())
 	run("base")
-	beforeMoment := l.accepted()
+	beforeMoment := placed.Accepted()
 	moment := sql("SELECT now()")
-	afterMoment := len(l.accepted())
+	afterMoment := len(placed.Accepted())
 
-	// What only the lost future knows: a key, and the id of an event.
-	again := fmt.Sprintf(`{"user_id":%d,"item":"Laptop","price":1}`, r.user)
+	// What only the lost time knows: a key, and the id of an event.
+	again := `{"user_id":1,"item":"Laptop","price":1}`
 	lostOrder := postWithKey(t, r.API+"/orders/", "lost", again).header.Get("Location")
-	stream := servicetest.OpenStream(t, fmt.Sprintf("%s/orders/events?user_id=%d", r.API, r.user), "")
+	stream := servicetest.OpenStream(t, r.API+"/orders/events?user_id=1", "")
 	event, open := stream.Next(t)
 	require.True(t, open)
 	stream.Close()
 	r.until(t, fmt.Sprintf("now() - '%s' > interval '31 s'", moment))
 	newest := sql("SELECT pg_current_xact_id()")
-	stopped := len(l.accepted())
+	lost := placed.Accepted()
 
 	run("new-database")
 	run("restore-dump")
 	require.NoError(t, own.Wait(t.Context()))
-	l.stop()
-	r.restored(t, beforeDump, l.accepted()[afterDump:stopped])
-	resumed, open := servicetest.OpenStream(t, fmt.Sprintf("%s/orders/events?user_id=%d", r.API, r.user), event.ID).Next(t)
+	stop()
+	r.restored(t, beforeDump, lost[afterDump:])
+	resumed, open := servicetest.OpenStream(t, r.API+"/orders/events?user_id=1", event.ID).Next(t)
 	require.True(t, open)
 	require.Equal(t, "snapshot", resumed.Type)
 	require.Equal(t, http.StatusNotFound, get(t, r.API+lostOrder).status)
@@ -170,10 +131,9 @@ func TestBackupAndRestore(t *testing.T) { //nolint:paralleltest // its load woul
 		require.True(t, audit(t, r.API, "").OK)
 	}
 
-	l2 := r.startTraffic(t)
-	servicetest.Eventually(t, func() bool { return len(l2.accepted()) > 100 })
+	_, stop = r.startTraffic(t)
 	run("restore-base", "UNTIL="+moment)
 	require.NoError(t, own.Wait(t.Context()))
-	l2.stop()
-	r.restored(t, beforeMoment, l.accepted()[afterMoment:stopped])
+	stop()
+	r.restored(t, beforeMoment, lost[afterMoment:])
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -26,7 +27,7 @@ func composeCommand(ctx context.Context) []string {
 func (s *Stack) Shell(ctx context.Context, script string, env ...string) error {
 	compose := `docker() { if [ "$1" = compose ]; then shift; command ` + strings.Join(composeCommand(ctx), " ") + ` "$@"; else command docker "$@"; fi; }`
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", compose+"\n"+script) //nolint:gosec // commands of the documentation
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.Dir, append(s.env, env...), s.Log, s.Log
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.Dir, slices.Concat(s.env, env), s.Log, s.Log
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w", script, err)
 	}
