@@ -32,7 +32,7 @@ func (c *Client) PlaceThroughRestores(ctx context.Context, workers, users int, p
 		return err
 	})
 	if errors.Is(err, ctx.Err()) {
-		err = nil
+		err = nil // it was stopped
 	}
 	return err
 }
