@@ -78,5 +78,8 @@ func (c *config) wire(p *participant.Participant) {
 		Live:   hub,
 		Audit:  participant.Audit(p, order.NewAuditor(store, payments, auditAge).Audit),
 		Log:    p.Log,
+
+		InFlight: p.InFlight,
+		Refused:  p.Refused,
 	}.Register(p.HTTP)
 }

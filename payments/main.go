@@ -29,5 +29,7 @@ func wire(p *participant.Participant) {
 		Payments: payments,
 		Audit:    participant.Audit(p, store.Audit),
 		Log:      p.Log,
+		InFlight: p.InFlight,
+		Refused:  p.Refused,
 	}.Register(p.HTTP)
 }

@@ -35,7 +35,8 @@ func NewRegistry() *prometheus.Registry {
 // problem+json, recovers from panics, never redirects, and assigns an id to every request.
 // It records the duration of requests in reg and logs them: status 500 and above at level
 // warn, 400 and above at info, and others at debug, because at thousands of requests per
-// second logging costs more than the request.
+// second logging costs more than the request. That includes status 503, of which there are
+// most under overload: what causes it is logged where it is detected.
 func NewEngine(log *slog.Logger, reg prometheus.Registerer, health *Health) *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
@@ -95,9 +96,11 @@ func observe(log *slog.Logger, reg prometheus.Registerer) gin.HandlerFunc {
 			}
 			seconds.WithLabelValues(route, methodLabel(c.Request.Method), strconv.Itoa(status)).Observe(elapsed.Seconds())
 			level := slog.LevelDebug
-			if status >= http.StatusInternalServerError {
+			switch {
+			case status == http.StatusServiceUnavailable:
+			case status >= http.StatusInternalServerError:
 				level = slog.LevelWarn
-			} else if status >= http.StatusBadRequest {
+			case status >= http.StatusBadRequest:
 				level = slog.LevelInfo
 			}
 			if ctx := c.Request.Context(); log.Enabled(ctx, level) {

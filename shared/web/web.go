@@ -30,14 +30,29 @@ type Handler func(ctx context.Context, c *gin.Context) error
 type Router struct {
 	Routes gin.IRoutes
 	Log    *slog.Logger
+	// InFlight bounds the requests in flight. Those that exceed it are refused.
+	InFlight *service.Limit
+	Refused  *service.Refusals
 	// Problems maps the errors of a service's domain to problems. A handler may also return
 	// a *problem.Problem. The errors of the shared packages need no entry.
 	Problems map[error]*problem.Problem
 }
 
-// Handle registers h for a path, with and without a trailing slash.
+// Errors of requests that are refused.
+var (
+	errInFlight = &service.OverloadError{Reason: "in_flight", Detail: "too many requests are in flight"}
+	errQueue    = &service.OverloadError{Reason: "queue_full", Detail: "too many requests like this one are waiting"}
+)
+
+// Handle registers h for a path, with and without a trailing slash. A request is in flight
+// until h returns, so an event stream whose handler has hijacked its connection is not.
 func (r Router) Handle(method, path string, h Handler) {
 	service.Handle(r.Routes, method, path, func(c *gin.Context) {
+		if !r.InFlight.Enter() {
+			r.refuse(c, errInFlight)
+			return
+		}
+		defer r.InFlight.Leave()
 		ctx, cancel := context.WithTimeout(c.Request.Context(), Timeout)
 		defer cancel()
 		if err := h(ctx, c); err != nil {
@@ -46,11 +61,25 @@ func (r Router) Handle(method, path string, h Handler) {
 	})
 }
 
+// refuse responds to a request that is refused because of overload.
+func (r Router) refuse(c *gin.Context, refusal *service.OverloadError) {
+	r.Refused.Add(c.Request.Context(), refusal.Reason)
+	problem.Write(c, problem.Unavailable(refusal.Detail+"; nothing was done, retry in a moment"))
+}
+
 // fail responds with the problem that err maps to. An unknown error is a 500. This is the
 // only place that logs the errors of handlers, and it logs only those that map to a 5xx.
+// Refusals are counted and logged at a bounded rate.
 func (r Router) fail(c *gin.Context, err error) {
 	if c.Request.Context().Err() != nil { // the client has disconnected and caused the error
 		c.AbortWithStatus(problem.StatusClientGone)
+		return
+	}
+	if errors.Is(err, batch.ErrFull) {
+		err = errQueue
+	}
+	if refusal, ok := errors.AsType[*service.OverloadError](err); ok {
+		r.refuse(c, refusal)
 		return
 	}
 	p := r.problem(err)

@@ -12,6 +12,7 @@ import (
 
 	"gozon/orders/internal/live"
 	"gozon/orders/internal/order"
+	"gozon/shared/service"
 	"gozon/shared/web"
 	"gozon/shared/web/problem"
 	"gozon/shared/web/request"
@@ -25,11 +26,14 @@ type API struct {
 	Live   *live.Hub
 	Audit  web.Auditor[order.Audit]
 	Log    *slog.Logger
+
+	InFlight *service.Limit
+	Refused  *service.Refusals
 }
 
 // Register adds the routes of the service.
 func (a API) Register(routes gin.IRoutes) {
-	r := web.Router{Routes: routes, Log: a.Log, Problems: map[error]*problem.Problem{
+	r := web.Router{Routes: routes, Log: a.Log, InFlight: a.InFlight, Refused: a.Refused, Problems: map[error]*problem.Problem{
 		order.ErrNotFound:       problem.NotFound("there is no order with this id"),
 		order.ErrNotCancellable: problem.NotCancellable("the shop has already cancelled this order"),
 		live.ErrTooMany:         problem.Unavailable("too many event streams; retry in a moment"),

@@ -15,6 +15,7 @@ import (
 	"gozon/payments/internal/payment"
 	"gozon/shared/contract/audit"
 	"gozon/shared/contract/money"
+	"gozon/shared/service"
 	"gozon/shared/web"
 	"gozon/shared/web/problem"
 	"gozon/shared/web/request"
@@ -26,11 +27,13 @@ type API struct {
 	Payments *payment.Service
 	Audit    web.Auditor[payment.Audit]
 	Log      *slog.Logger
+	InFlight *service.Limit
+	Refused  *service.Refusals
 }
 
 // Register adds the routes of the service.
 func (a API) Register(routes gin.IRoutes) {
-	r := web.Router{Routes: routes, Log: a.Log, Problems: map[error]*problem.Problem{
+	r := web.Router{Routes: routes, Log: a.Log, InFlight: a.InFlight, Refused: a.Refused, Problems: map[error]*problem.Problem{
 		payment.ErrAccountNotFound: problem.NotFound("this user has no account"),
 		payment.ErrBalanceTooLarge: problem.Invalid(problem.Field{Pointer: "/balance", Detail: payment.ErrBalanceTooLarge.Error()}),
 	}}

@@ -13,6 +13,7 @@
 //	batch succeeded                    the result of the caller's own item
 //	another item of the batch is bad   the result of the caller's own item: the batch is halved until the bad item is alone
 //	another transaction holds a lock   the result of the caller's own item, later: it is retried separately from new items
+//	too many callers are waiting       ErrFull, at once: nothing was done
 //	caller gave up, item still queued  ErrNotStarted: the item is dropped, nothing was done
 //	caller gave up, item in flight     ErrOutcomeUnknown, unless the attempt ends within 250 ms
 //	batch failed as a whole            the error of the batch
@@ -34,6 +35,9 @@ var (
 	ErrNotStarted     = errors.New("not started: nothing was done")
 	ErrOutcomeUnknown = errors.New("outcome unknown: it may or may not have been done")
 )
+
+// ErrFull is returned by [Batcher.Do] if too many callers are waiting.
+var ErrFull = errors.New("too many requests are waiting: nothing was done")
 
 // ErrPanic is wrapped by the errors that [Guard] returns for a panic.
 var ErrPanic = errors.New("panic")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,7 +69,7 @@ func run(s *fakeStore, limit int) (b *batch.Batcher[int, string], stop func()) {
 func runFunc(do batch.Func[int, string], limit int) (b *batch.Batcher[int, string], stop func()) {
 	b = batch.New(batch.Options[int, string]{
 		Do: do, Faults: faults(),
-		Max: limit, Timeout: time.Hour, Sizes: prometheus.ObserverFunc(func(float64) {}),
+		Max: limit, Waiting: 1000, Timeout: time.Hour, Sizes: prometheus.ObserverFunc(func(float64) {}),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	stopped := make(chan struct{})
@@ -220,6 +221,48 @@ func TestStopProcessesQueuedItemsAndRejectsNewOnes(t *testing.T) {
 	})
 }
 
+// Callers above the limit return at once. Callers whose item is busy count, and those that have
+// given up do not.
+func TestWaitingCallersAreLimited(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var busy atomic.Bool
+		busy.Store(true)
+		b := batch.New(batch.Options[int, string]{
+			Do: func(_ context.Context, items []int) ([]string, error) {
+				if busy.Load() {
+					return nil, errBusy
+				}
+				return make([]string, len(items)), nil
+			},
+			Faults: faults(), Max: 1, Waiting: 3, Timeout: time.Hour, Sizes: prometheus.ObserverFunc(func(float64) {}),
+		})
+		ctx, stop := context.WithCancel(context.Background())
+		var g, gaveUp errgroup.Group
+		g.Go(func() error { return b.Run(ctx) })
+		callerCtx, giveUp := context.WithCancel(t.Context())
+		for range 3 {
+			gaveUp.Go(func() error {
+				_, err := b.Do(callerCtx, 1)
+				return err
+			})
+		}
+		synctest.Wait()
+		start := time.Now()
+		_, err := b.Do(t.Context(), 2)
+		require.ErrorIs(t, err, batch.ErrFull)
+		require.Zero(t, time.Since(start))
+
+		giveUp()
+		require.ErrorIs(t, gaveUp.Wait(), batch.ErrNotStarted)
+		busy.Store(false)
+		_, err = b.Do(t.Context(), 3)
+		require.NoError(t, err)
+		stop()
+		require.NoError(t, g.Wait())
+	})
+}
+
 // BenchmarkSharedCommit reports the throughput of 64 callers that share commits of 1 ms,
 // as a ratio to the throughput of a single caller in the same run.
 func BenchmarkSharedCommit(b *testing.B) {
@@ -229,7 +272,7 @@ func BenchmarkSharedCommit(b *testing.B) {
 				<-time.After(time.Millisecond)
 				return make([]string, len(items)), nil
 			},
-			Faults: faults(), Max: 256, Timeout: time.Minute, Sizes: prometheus.ObserverFunc(func(float64) {}),
+			Faults: faults(), Max: 256, Waiting: 1000, Timeout: time.Minute, Sizes: prometheus.ObserverFunc(func(float64) {}),
 		})
 		ctx, cancel := context.WithCancel(b.Context())
 		defer cancel()

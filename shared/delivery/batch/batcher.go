@@ -25,6 +25,7 @@ const (
 // goroutines may call [Batcher.Do]; exactly one runs [Batcher.Run].
 type Batcher[I, O any] struct {
 	opts    Options[I, O]
+	waiting atomic.Int64 // calls of Do
 	queue   chan *call[I, O]
 	stopped chan struct{}
 
@@ -38,6 +39,8 @@ type Options[I, O any] struct {
 	Do     Func[I, O]
 	Faults Faults
 	Max    int // maximum number of items in one batch
+	// Waiting is the maximum number of callers that wait at a time.
+	Waiting int
 	// Timeout bounds one batch, including the separate processing of its parts (see [Isolate]).
 	Timeout time.Duration
 	Sizes   prometheus.Observer // observes the size of each batch
@@ -64,10 +67,15 @@ func New[I, O any](opts Options[I, O]) *Batcher[I, O] {
 	return &Batcher[I, O]{opts: opts, queue: make(chan *call[I, O], opts.Max), stopped: make(chan struct{})}
 }
 
-// Do enqueues item for the next batch and waits for its result. A busy item is retried
-// until ctx ends. If ctx ends first or Run returns, the error wraps ErrNotStarted or
+// Do enqueues item for the next batch and waits for its result. If too many callers are
+// waiting already, it returns ErrFull at once. A busy item is retried until ctx ends. If ctx ends first or Run returns, the error wraps ErrNotStarted or
 // ErrOutcomeUnknown, and the cause.
 func (b *Batcher[I, O]) Do(ctx context.Context, item I) (O, error) {
+	defer b.waiting.Add(-1)
+	if b.waiting.Add(1) > int64(b.opts.Waiting) {
+		var none O
+		return none, ErrFull
+	}
 	c := &call[I, O]{item: item, done: make(chan Result[O], 1)}
 	var cause error
 	select {

@@ -34,6 +34,7 @@ type Config struct {
 	Database   database.Config
 	Broker     broker.Config
 	Delivery   delivery.Config
+	InFlight   int           `env:"MAX_IN_FLIGHT" envDefault:"1024" usage:"maximum number of requests in flight, without event streams; half of them may wait for the same kind of batch"`
 	BatchMax   int           `env:"BATCH_MAX" envDefault:"256" usage:"maximum number of requests that share a transaction"`
 	AuditEvery time.Duration `env:"AUDIT_EVERY" envDefault:"10s" usage:"interval of the audits that nobody asks for; 0 for none"`
 	Operator   string        `env:"OPERATOR,expand" envDefault:"$USER" usage:"who runs the command dead-letters"`
@@ -42,6 +43,9 @@ type Config struct {
 // Validate reports all invalid values at once.
 func (c *Config) Validate() error {
 	err := errors.Join(c.Service.Validate(), c.Database.Validate(), c.Broker.Validate(), c.Delivery.Validate())
+	if c.InFlight < 2 {
+		err = errors.Join(err, fmt.Errorf("MAX_IN_FLIGHT is %d: it must be at least 2", c.InFlight))
+	}
 	if c.BatchMax < 1 {
 		err = errors.Join(err, fmt.Errorf("BATCH_MAX is %d: it must be positive", c.BatchMax))
 	}
@@ -67,9 +71,13 @@ type Participant struct {
 	Health  *service.Health
 	Metrics *prometheus.Registry
 	Log     *slog.Logger
+	// InFlight and Refused are those of the service's requests.
+	InFlight *service.Limit
+	Refused  *service.Refusals
 
 	broker     broker.Config
 	batchMax   int
+	waiting    int // maximum number of callers of a batcher
 	auditEvery time.Duration
 	parts      []service.Part
 }
@@ -121,7 +129,8 @@ func serve(ctx context.Context, name string, c *Config, log *slog.Logger, wire f
 	deadletters.NewStore(db, name).RegisterMetrics(reg)
 	p := &Participant{
 		Name: name, Store: store, HTTP: service.NewEngine(log, reg, health), Health: health, Metrics: reg, Log: log,
-		broker: c.Broker, batchMax: c.BatchMax, auditEvery: c.AuditEvery,
+		InFlight: service.NewLimit(c.InFlight, reg, nil), Refused: service.NewRefusals(log, reg),
+		broker: c.Broker, batchMax: c.BatchMax, waiting: c.InFlight / 2, auditEvery: c.AuditEvery,
 	}
 	health.Add("database", service.Required, db.Ready)
 	health.Add("broker publisher", service.Degrading, publisher.Ready)
@@ -147,10 +156,11 @@ func (p *Participant) Consume(queue string, h broker.Handler) {
 	p.Add("consumer", consumer.Run)
 }
 
-// Batch adds a batcher, whose concurrent callers share transactions.
+// Batch adds a batcher, whose concurrent callers share transactions. Its callers are at most
+// half of the requests in flight, so that a batcher that is stuck leaves room for the others.
 func Batch[I, O any](p *Participant, name string, do batch.Func[I, O]) *batch.Batcher[I, O] {
 	b := batch.New(batch.Options[I, O]{
-		Do: do, Faults: database.Faults(), Max: p.batchMax, Timeout: batchTimeout, Sizes: batch.NewSizes(p.Metrics, name),
+		Do: do, Faults: database.Faults(), Max: p.batchMax, Waiting: p.waiting, Timeout: batchTimeout, Sizes: batch.NewSizes(p.Metrics, name),
 	})
 	p.Add(name, b.Run)
 	return b

@@ -38,7 +38,7 @@ func TestBatchMaxIsPositive(t *testing.T) {
 func TestBatchMaxBoundsTheBatchesOfRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := &Participant{Name: "test", Metrics: prometheus.NewRegistry(), batchMax: 3}
+		p := &Participant{Name: "test", Metrics: prometheus.NewRegistry(), batchMax: 3, waiting: 8}
 		first := make(chan struct{})
 		var sizes []int
 		b := Batch(p, "place", func(_ context.Context, items []int) ([]int, error) {
