@@ -75,6 +75,11 @@ func registerAudit(e *gin.Engine, orders, payments *proxy) {
 // audit adds the report of the service to joined. On failure it responds with a problem and
 // returns false.
 func (p *proxy) audit(c *gin.Context, uri string, timeout time.Duration, joined *auditJSON) (ok bool) {
+	share, admitted := p.admission.enter(c)
+	if !admitted {
+		return false
+	}
+	defer share.Leave()
 	wire := appendHeader([]byte("GET "+uri+" HTTP/1.1\r\n"), "Host", p.balancer.upstream.name)
 	wire = appendHeader(wire, service.RequestIDHeader, c.Request.Header.Get(service.RequestIDHeader))
 	wire = append(wire, "\r\n"...)

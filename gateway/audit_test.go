@@ -50,7 +50,7 @@ func serveAudit(t *testing.T, orders, payments *backend) (call func(method, path
 		require.NoError(t, err)
 		up := newUpstream(target, func(context.Context, string, string) ([]netip.Addr, error) { return []netip.Addr{b.addr.Addr()}, nil }, m)
 		require.NoError(t, up.resolve(t.Context()))
-		proxies[prefix] = newProxy(up, 200*time.Millisecond, streams, discard, m)
+		proxies[prefix] = newProxy(up, unlimitedAdmission(up.name), 200*time.Millisecond, streams, discard, m)
 	}
 	registerProxies(engine, proxies, newBodies(64<<10, testBudget))
 	registerAudit(engine, proxies["/orders"], proxies["/accounts"])

@@ -72,11 +72,12 @@ func echo(w http.ResponseWriter, r *http.Request) {
 // fixture is a gateway that forwards /orders to the given replicas. The replicas share a
 // port.
 type fixture struct {
-	url    string
-	up     *upstream
-	bodies *bodies
-	stop   func() error // shuts the gateway down as SIGTERM does
-	reg    *prometheus.Registry
+	url       string
+	up        *upstream
+	admission *admission
+	bodies    *bodies
+	stop      func() error // shuts the gateway down as SIGTERM does
+	reg       *prometheus.Registry
 
 	mu       sync.Mutex
 	replicas []netip.Addr
@@ -89,6 +90,19 @@ func start(t testing.TB, timeout time.Duration, replicas ...*backend) *fixture {
 }
 
 func startLogging(t testing.TB, log *slog.Logger, timeout time.Duration, replicas ...*backend) *fixture {
+	t.Helper()
+	return startLimited(t, log, unlimited, timeout, replicas...)
+}
+
+// unlimited is a limit of requests in flight that no test reaches.
+const unlimited = 1 << 20
+
+func unlimitedAdmission(name string) *admission {
+	reg := prometheus.NewRegistry()
+	return newAdmission(name, unlimited, reg, service.NewRefusals(discard, reg))
+}
+
+func startLimited(t testing.TB, log *slog.Logger, limit int, timeout time.Duration, replicas ...*backend) *fixture {
 	t.Helper()
 	reg, health := service.NewRegistry(), &service.Health{}
 	f := &fixture{reg: reg, bodies: newBodies(64<<10, testBudget)}
@@ -104,7 +118,8 @@ func startLogging(t testing.TB, log *slog.Logger, timeout time.Duration, replica
 	f.setLookup(t, nil, replicas...)
 	engine := service.NewEngine(log, reg, health)
 	streams := newStreams(maxTestStreams, log)
-	registerProxies(engine, map[string]*proxy{"/orders": newProxy(f.up, timeout, streams, log, m)}, f.bodies)
+	f.admission = newAdmission("orders", limit, reg, service.NewRefusals(log, reg))
+	registerProxies(engine, map[string]*proxy{"/orders": newProxy(f.up, f.admission, timeout, streams, log, m)}, f.bodies)
 	l, err := service.Listen(t.Context(), "127.0.0.1:0")
 	require.NoError(t, err)
 	f.url = "http://" + l.Addr().String()

@@ -11,6 +11,8 @@
 //	was sent                              preferably to another replica
 //	no response after that                502, outcome unknown; for GET and HEAD, a retry is safe
 //	no response in time                   504, outcome unknown
+//	503 of a service                      is forwarded; no other replica is tried, because that would add to the load
+//	too many requests are in flight       503, nothing was sent
 //	connection lost during the response   the response to the client is cut off too, so that it never looks complete
 //	client disconnects                    the request to the service is cancelled
 //	a client sends or reads too slowly    its connection is closed; see the limits in docs/operations.md
@@ -41,6 +43,7 @@ type config struct {
 	MaxBodiesBytes  int64         `env:"MAX_BODIES_BYTES" envDefault:"33554432" usage:"memory for all request bodies above 4 KiB, in bytes"`
 	MaxStreams      int           `env:"MAX_STREAMS" envDefault:"6000" usage:"maximum number of open event streams"`
 	OpenAPIFile     string        `env:"OPENAPI_FILE" envDefault:"/openapi.yaml" usage:"OpenAPI document, served at /openapi.yaml and shown at /docs"`
+	MaxInFlight     int           `env:"MAX_IN_FLIGHT" envDefault:"512" usage:"maximum number of reads in flight to one service, and of other requests; event streams do not count"`
 	ResolveEvery    time.Duration `env:"RESOLVE_EVERY" envDefault:"2s" usage:"interval between lookups of the replicas of a service"`
 }
 
@@ -51,6 +54,9 @@ func (c *config) Validate() error {
 		if d <= 0 {
 			errs = append(errs, fmt.Errorf("%s is %s: it must be positive", name, d))
 		}
+	}
+	if c.MaxInFlight < 1 {
+		errs = append(errs, fmt.Errorf("MAX_IN_FLIGHT is %d: it must be positive", c.MaxInFlight))
 	}
 	if c.MaxBodyBytes <= 0 {
 		errs = append(errs, fmt.Errorf("MAX_BODY_BYTES is %d: it must be positive", c.MaxBodyBytes))
@@ -87,7 +93,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	if err := registerDocs(engine, contract); err != nil {
 		return errors.Join(err, api.Close(), metrics.Close())
 	}
-	upstreamMetrics := newMetrics(reg)
+	upstreamMetrics, refused := newMetrics(reg), service.NewRefusals(log, reg)
 	streams := newStreams(cfg.MaxStreams, log)
 	parts := []service.Part{service.ReleaseMemory(), cfg.Service.ServeMetrics(metrics, reg), {Name: "streams", Run: func(ctx context.Context) error {
 		return streams.run(ctx, health.Done())
@@ -96,7 +102,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	for _, r := range cfg.Routes {
 		up := newUpstream(r.target, net.DefaultResolver.LookupNetIP, upstreamMetrics)
 		health.Add(up.name, service.Degrading, up.ready)
-		proxies[r.prefix] = newProxy(up, cfg.UpstreamTimeout, streams, log, upstreamMetrics)
+		proxies[r.prefix] = newProxy(up, newAdmission(up.name, cfg.MaxInFlight, reg, refused), cfg.UpstreamTimeout, streams, log, upstreamMetrics)
 		parts = append(parts, service.Part{Name: "resolver for " + up.name, Run: func(ctx context.Context) error {
 			return up.run(ctx, cfg.ResolveEvery, log)
 		}})

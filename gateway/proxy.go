@@ -17,20 +17,26 @@ import (
 
 // proxy forwards requests to a service.
 type proxy struct {
-	balancer balancer
-	timeout  time.Duration // for the head of a response
-	streams  *streams
-	log      *slog.Logger
-	buffers  bufferPool
+	balancer  balancer
+	admission *admission
+	timeout   time.Duration // for the head of a response
+	streams   *streams
+	log       *slog.Logger
+	buffers   bufferPool
 }
 
-func newProxy(u *upstream, timeout time.Duration, s *streams, log *slog.Logger, m *metrics) *proxy {
-	return &proxy{balancer: balancer{upstream: u, metrics: m}, timeout: timeout, streams: s, log: log}
+func newProxy(u *upstream, a *admission, timeout time.Duration, s *streams, log *slog.Logger, m *metrics) *proxy {
+	return &proxy{balancer: balancer{upstream: u, metrics: m}, admission: a, timeout: timeout, streams: s, log: log}
 }
 
 // forward sends the request of c, with the given body, to the service, and its response to
 // the client. If the response breaks off, so does the response to the client.
 func (p *proxy) forward(c *gin.Context, body []byte) {
+	share, admitted := p.admission.enter(c)
+	if !admitted {
+		return
+	}
+	defer share.Leave()
 	buf := p.buffers.get()
 	defer p.buffers.put(buf)
 	out := newOutgoing((*buf)[:0], c.Request, body)
