@@ -28,20 +28,22 @@ func serveStuck(t *testing.T) *stuck {
 	return s
 }
 
-// Requests above the limit are refused at once and are not sent to the service. Reads and writes do not take each other's share.
+// Requests above the limit are refused at once and are not sent to the service. The kinds of
+// requests do not take each other's share.
 func TestRequestsInFlightAreLimited(t *testing.T) {
 	t.Parallel()
-	const limit, refused = 2, 20
+	const limit, refused, kinds = 2, 20, 3
 	s := serveStuck(t)
 	f := startLimited(t, discard, limit, time.Minute, s.backend)
-	done := make(chan error, 2*limit)
-	for _, method := range []string{http.MethodPost, http.MethodGet} {
+	done := make(chan error, kinds*limit)
+	for _, kind := range [kinds][2]string{{http.MethodPost, "/orders/"}, {http.MethodPost, "/orders/1/cancel"}, {http.MethodGet, "/orders"}} {
+		method, path := kind[0], kind[1]
 		for range limit {
-			go func() { done <- f.expect(method, http.StatusOK) }()
+			go func() { done <- f.expect(method, path, http.StatusOK) }()
 			<-s.arrived
 		}
 		for range refused {
-			resp, body := f.call(t, method, "/orders", strings.NewReader("x"), "Idempotency-Key", "k")
+			resp, body := f.call(t, method, path, strings.NewReader("x"), "Idempotency-Key", "k")
 			require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode, body)
 			require.Equal(t, "1", resp.Header.Get("Retry-After"))
 			require.Contains(t, body, "/problems/unavailable")
@@ -49,13 +51,13 @@ func TestRequestsInFlightAreLimited(t *testing.T) {
 		}
 	}
 	close(s.release)
-	for range 2 * limit {
+	for range kinds * limit {
 		require.NoError(t, <-done)
 	}
-	require.EqualValues(t, 2*limit, s.hits.Load())
+	require.EqualValues(t, kinds*limit, s.hits.Load())
 
 	go func() { <-s.arrived }()
-	require.NoError(t, f.expect(http.MethodPost, http.StatusOK), "the share is free again")
+	require.NoError(t, f.expect(http.MethodPost, "/orders", http.StatusOK), "the share is free again")
 }
 
 // The 503 of a replica is forwarded. No other replica is asked, whether or not the request has
@@ -103,17 +105,17 @@ func (f *fixture) awaitFreeRead(t *testing.T) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(time.Minute); !f.admission.reads.Enter(); <-tick.C {
+	for deadline := time.Now().Add(time.Minute); !f.admission.shares[kindRead].Enter(); <-tick.C {
 		require.True(t, time.Now().Before(deadline), "an open stream is in flight")
 	}
-	f.admission.reads.Leave()
+	f.admission.shares[kindRead].Leave()
 }
 
 var errStatus = errors.New("unexpected status")
 
 // expect sends a request on any goroutine.
-func (f *fixture) expect(method string, status int) error {
-	req, err := http.NewRequest(method, f.url+"/orders", http.NoBody) //nolint:noctx // it ends with the service
+func (f *fixture) expect(method, path string, status int) error {
+	req, err := http.NewRequest(method, f.url+path, http.NoBody) //nolint:noctx // it ends with the service
 	if err != nil {
 		return err
 	}

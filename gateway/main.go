@@ -43,7 +43,7 @@ type config struct {
 	MaxBodiesBytes  int64         `env:"MAX_BODIES_BYTES" envDefault:"33554432" usage:"memory for all request bodies above 4 KiB, in bytes"`
 	MaxStreams      int           `env:"MAX_STREAMS" envDefault:"6000" usage:"maximum number of open event streams"`
 	OpenAPIFile     string        `env:"OPENAPI_FILE" envDefault:"/openapi.yaml" usage:"OpenAPI document, served at /openapi.yaml and shown at /docs"`
-	MaxInFlight     int           `env:"MAX_IN_FLIGHT" envDefault:"512" usage:"maximum number of reads in flight to one service, and of other requests; event streams do not count"`
+	MaxInFlight     int           `env:"MAX_IN_FLIGHT" envDefault:"512" usage:"maximum number of requests of each kind (reads, POSTs that create, other writes) in flight to one service; event streams do not count"`
 	ResolveEvery    time.Duration `env:"RESOLVE_EVERY" envDefault:"2s" usage:"interval between lookups of the replicas of a service"`
 }
 
