@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"time"
 
+	"gozon/orders/internal/backlog"
 	"gozon/orders/internal/httpapi"
 	"gozon/orders/internal/live"
 	"gozon/orders/internal/messaging"
@@ -25,10 +26,12 @@ import (
 type config struct {
 	participant.Config
 
-	MaxStreams   int           `env:"MAX_STREAMS" envDefault:"6000" usage:"maximum number of open event streams"`
-	UserStreams  int           `env:"MAX_STREAMS_PER_USER" envDefault:"16" usage:"maximum number of open event streams of one user"`
-	OverdueAfter time.Duration `env:"OVERDUE_AFTER" envDefault:"30s" usage:"how long an order may wait for payments before its request is repeated"`
-	PaymentsURL  string        `env:"PAYMENTS_URL" envDefault:"" usage:"URL of the payments service, http://payments:8080, whose payments are compared with orders; if empty, they are not compared"`
+	MaxStreams    int           `env:"MAX_STREAMS" envDefault:"6000" usage:"maximum number of open event streams"`
+	UserStreams   int           `env:"MAX_STREAMS_PER_USER" envDefault:"16" usage:"maximum number of open event streams of one user"`
+	BacklogMaxAge time.Duration `env:"BACKLOG_MAX_AGE" envDefault:"5s" usage:"age of the orders that are being settled above which new orders are refused, unless the shop is catching up"`
+	OutboxMax     int           `env:"OUTBOX_MAX" envDefault:"1000000" usage:"number of rows of the outbox at which new orders are refused"`
+	OverdueAfter  time.Duration `env:"OVERDUE_AFTER" envDefault:"30s" usage:"how long an order may wait for payments before its request is repeated"`
+	PaymentsURL   string        `env:"PAYMENTS_URL" envDefault:"" usage:"URL of the payments service, http://payments:8080, whose payments are compared with orders; if empty, they are not compared"`
 }
 
 // Validate reports all invalid values at once.
@@ -39,6 +42,12 @@ func (c *config) Validate() error {
 	}
 	if c.UserStreams < 1 {
 		err = errors.Join(err, fmt.Errorf("MAX_STREAMS_PER_USER is %d: it must be positive", c.UserStreams))
+	}
+	if c.BacklogMaxAge <= 0 {
+		err = errors.Join(err, fmt.Errorf("BACKLOG_MAX_AGE is %s: it must be positive", c.BacklogMaxAge))
+	}
+	if c.OutboxMax < 1 {
+		err = errors.Join(err, fmt.Errorf("OUTBOX_MAX is %d: it must be positive", c.OutboxMax))
 	}
 	if c.OverdueAfter < time.Second {
 		err = errors.Join(err, fmt.Errorf("OVERDUE_AFTER is %s: it must be at least one second", c.OverdueAfter))
@@ -62,7 +71,9 @@ func program(cfg *config) service.Program {
 func (c *config) wire(p *participant.Participant) {
 	store := postgres.NewStore(p.Store)
 	orders := order.NewService(store)
-	p.Consume(broker.PaymentsQueue, messaging.NewHandler(orders, p.Log, p.Metrics))
+	waiting := backlog.New(c.BacklogMaxAge, c.OutboxMax, store, p.Log, p.Metrics)
+	p.Add("backlog", waiting.Run)
+	p.Consume(broker.PaymentsQueue, messaging.NewHandler(orders, waiting.Settled, p.Log, p.Metrics))
 	p.Add("watchdog", watchdog.New(orders, store, database.Faults().Whole, c.OverdueAfter, p.Log, p.Metrics).Run)
 	hub := live.NewHub(orders, store, postgres.NewListener(c.Database, p.Log), live.Limits{All: c.MaxStreams, PerUser: c.UserStreams}, p.Log, p.Metrics)
 	p.Health.Add("live updates", service.Degrading, hub.Ready)
@@ -79,6 +90,7 @@ func (c *config) wire(p *participant.Participant) {
 		Audit:  participant.Audit(p, order.NewAuditor(store, payments, auditAge).Audit),
 		Log:    p.Log,
 
+		Admit:    waiting.Admit,
 		InFlight: p.InFlight,
 		Refused:  p.Refused,
 	}.Register(p.HTTP)

@@ -27,6 +27,8 @@ type API struct {
 	Audit  web.Auditor[order.Audit]
 	Log    *slog.Logger
 
+	// Admit returns a [service.OverloadError] if new orders must be refused.
+	Admit    func() error
 	InFlight *service.Limit
 	Refused  *service.Refusals
 }
@@ -50,6 +52,9 @@ func (a API) Register(routes gin.IRoutes) {
 }
 
 func (a API) place(ctx context.Context, c *gin.Context) error {
+	if err := a.Admit(); err != nil {
+		return err
+	}
 	body, err := request.ReadObject(c.Request)
 	if err != nil {
 		return err

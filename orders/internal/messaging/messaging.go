@@ -18,8 +18,9 @@ import (
 	"gozon/shared/delivery/inbox"
 )
 
-// NewHandler returns a handler of batches of payment decisions and registers its metrics.
-func NewHandler(orders *order.Service, log *slog.Logger, reg prometheus.Registerer) broker.Handler {
+// NewHandler returns a handler of batches of payment decisions and registers its metrics. It
+// calls settled with the time of creation of each order that was paid or refused.
+func NewHandler(orders *order.Service, settled func(created time.Time), log *slog.Logger, reg prometheus.Registerer) broker.Handler {
 	effects := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "payment_results_total", Help: "Payment decisions, by their effect on the order.",
 	}, []string{"outcome"})
@@ -37,6 +38,7 @@ func NewHandler(orders *order.Service, log *slog.Logger, reg prometheus.Register
 		effects.WithLabelValues(string(s.Effect)).Inc()
 		if s.Effect == order.EffectApplied && (d.Data.Status == order.PaymentSucceeded || d.Data.Status == order.PaymentFailed) {
 			latency.Observe(time.Since(s.Order.CreatedAt).Seconds())
+			settled(s.Order.CreatedAt)
 		}
 		if s.Effect == order.EffectOrphaned {
 			log.ErrorContext(ctx, "consumer: a charge has no order, requesting its cancellation", "order_id", d.Data.OrderID.String(),

@@ -34,7 +34,7 @@ type Config struct {
 	Database   database.Config
 	Broker     broker.Config
 	Delivery   delivery.Config
-	InFlight   int           `env:"MAX_IN_FLIGHT" envDefault:"1024" usage:"maximum number of requests in flight, without event streams; half of them may wait for the same kind of batch"`
+	InFlight   int           `env:"MAX_IN_FLIGHT" envDefault:"2048" usage:"maximum number of requests in flight, without event streams; half of them may wait for the same kind of batch"`
 	BatchMax   int           `env:"BATCH_MAX" envDefault:"256" usage:"maximum number of requests that share a transaction"`
 	AuditEvery time.Duration `env:"AUDIT_EVERY" envDefault:"10s" usage:"interval of the audits that nobody asks for; 0 for none"`
 	Operator   string        `env:"OPERATOR,expand" envDefault:"$USER" usage:"who runs the command dead-letters"`
