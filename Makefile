@@ -89,6 +89,11 @@ rolling: docker ## restart, update and downgrade a separate shop under load, rep
 	@$(ENSURE) postgres rabbitmq nginx golang
 	@$(test_env) cd e2e && GOWORK=off go run ./cmd/rolling -from "$(FROM)"
 
+.PHONY: overload
+overload: docker ## offer a separate shop four times the orders that it can carry, and check what it does
+	@$(ENSURE) postgres rabbitmq nginx golang
+	@$(test_env) cd e2e && GOWORK=off go run ./cmd/overload
+
 .PHONY: bench
 bench: docker ## measure the figures of docs/performance.md, each against a yardstick in the same run
 	@$(ENSURE) postgres rabbitmq nginx golang

@@ -19,7 +19,9 @@ type conn struct {
 	net.Conn
 	host string
 	in   *bufio.Reader
-	body []byte // of the last response
+	// Of the last response.
+	body       []byte
+	retryAfter bool // it has the header Retry-After
 }
 
 func dial(ctx context.Context, base string) (*conn, error) {
@@ -31,17 +33,19 @@ func dial(ctx context.Context, base string) (*conn, error) {
 	return &conn{Conn: c, host: host, in: bufio.NewReader(c)}, nil
 }
 
-// post sends body and returns the response. Its body is valid until the next request.
-func (c *conn) post(path string, body []byte) (int, []byte, error) {
+// place sends the body of an order and returns the response. Its body is valid until the next
+// request.
+func (c *conn) place(order []byte) (int, []byte, error) {
+	c.retryAfter = false
 	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		return 0, nil, fmt.Errorf("post %s: %w", path, err)
+		return 0, nil, fmt.Errorf("place an order: %w", err)
 	}
-	if _, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", path, c.host, len(body), body); err != nil {
-		return 0, nil, fmt.Errorf("post %s: %w", path, err)
+	if _, err := fmt.Fprintf(c, "POST /orders/ HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", c.host, len(order), order); err != nil {
+		return 0, nil, fmt.Errorf("place an order: %w", err)
 	}
 	status, respBody, err := c.response()
 	if err != nil {
-		return 0, nil, fmt.Errorf("post %s: %w", path, err)
+		return 0, nil, fmt.Errorf("place an order: %w", err)
 	}
 	return status, respBody, nil
 }
@@ -71,10 +75,13 @@ func (c *conn) response() (status int, body []byte, err error) {
 		if !found {
 			break
 		}
-		if bytes.EqualFold(name, []byte("Content-Length")) {
+		switch {
+		case bytes.EqualFold(name, []byte("Content-Length")):
 			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
 				return 0, nil, fmt.Errorf("length: %w", err)
 			}
+		case bytes.EqualFold(name, []byte("Retry-After")):
+			c.retryAfter = true
 		}
 	}
 	if length < 0 {

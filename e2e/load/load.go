@@ -136,7 +136,7 @@ func (o *Orders) cancel(id string) {
 // must not take CPU time from the shop that it measures.
 func (c *Client) Place(ctx context.Context, connections, users, n int, placed *Orders) error {
 	return c.overConnections(ctx, connections, n, func(p *conn, _ int) error {
-		_, err := placed.accept(p.post("/orders/", newOrder(users)))
+		_, err := placed.accept(p.place(newOrder(users)))
 		return err
 	})
 }
@@ -144,7 +144,7 @@ func (c *Client) Place(ctx context.Context, connections, users, n int, placed *O
 // PlaceInTurn is like Place, but the users take turns: order i is of user 1 + i mod users.
 func (c *Client) PlaceInTurn(ctx context.Context, connections, users, n int, placed *Orders) error {
 	return c.overConnections(ctx, connections, n, func(p *conn, i int) error {
-		_, err := placed.accept(p.post("/orders/", orderOf(1+i%users)))
+		_, err := placed.accept(p.place(orderOf(1 + i%users)))
 		return err
 	})
 }

@@ -67,7 +67,7 @@ func (c *Client) placeOver(ctx context.Context, idle chan *conn, orders *Orders,
 			return "", err
 		}
 	}
-	id, err := orders.accept(p.post("/orders/", orderOf(user)))
+	id, err := orders.accept(p.place(orderOf(user)))
 	if err != nil {
 		_ = p.Close()
 		return "", err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gozon/e2e/load"
+	"gozon/e2e/stack"
 )
 
 const (
@@ -108,7 +109,7 @@ func (s *shop) timeToReady(ctx context.Context, service string) (time.Duration, 
 	if len(found) != 1 {
 		return 0, fmt.Errorf("%d containers, want 1", len(found))
 	}
-	if !connects(ctx, "http://"+found[0].IP+":8080") {
+	if !stack.Connects(ctx, "http://"+found[0].IP+":8080") {
 		return 0, errUnreachable
 	}
 	if _, err := docker(ctx, "restart", found[0].ID); err != nil {

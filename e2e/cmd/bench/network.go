@@ -51,7 +51,7 @@ func (n *network) start(ctx context.Context, name string, args ...string) (conta
 		return container{}, fmt.Errorf("inspect %s: %w", name, err)
 	}
 	c := container{id: id, base: "http://" + settings.Networks[n.name].IPAddress + ":8080"}
-	if ports := settings.Ports["8080/tcp"]; !connects(ctx, c.base) && len(ports) > 0 {
+	if ports := settings.Ports["8080/tcp"]; !stack.Connects(ctx, c.base) && len(ports) > 0 {
 		c.base = "http://127.0.0.1:" + ports[0].HostPort // the engine runs in a virtual machine
 	}
 	return c, nil

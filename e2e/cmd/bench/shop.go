@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strings"
-	"syscall"
 	"time"
 
 	"gozon/e2e/load"
@@ -47,7 +44,7 @@ func openShop(ctx context.Context, engine *stack.Engine, log io.Writer, project 
 	if err != nil {
 		return nil, err
 	}
-	s := &shop{Stack: st, engine: engine, base: st.API}
+	s := &shop{Stack: st, engine: engine}
 	if err := s.connect(ctx); err != nil {
 		return nil, s.close(ctx, err)
 	}
@@ -57,32 +54,11 @@ func openShop(ctx context.Context, engine *stack.Engine, log io.Writer, project 
 	return s, nil
 }
 
-// connect finds the address of the gateway. If its container is reachable (on Linux), the
-// load bypasses the engine's port forwarder, which would take a large share of the CPU.
-func (s *shop) connect(ctx context.Context) error {
-	gateway, err := s.Containers(ctx, "gateway")
-	if err != nil {
-		return err
-	}
-	s.base = s.API
-	if len(gateway) == 1 && connects(ctx, "http://"+gateway[0].IP+":8080") {
-		s.base = "http://" + gateway[0].IP + ":8080"
-	}
+// connect finds the address of the gateway.
+func (s *shop) connect(ctx context.Context) (err error) {
+	s.base, err = s.Gateway(ctx)
 	s.client = load.NewClient(s.base, connections)
-	return nil
-}
-
-// connects reports whether a connection to the base URL can be opened. A container that
-// was just started may refuse connections for a moment, which also shows that it is reachable.
-func connects(ctx context.Context, base string) bool {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", strings.TrimPrefix(base, "http://"))
-	if err != nil {
-		return errors.Is(err, syscall.ECONNREFUSED)
-	}
-	_ = conn.Close()
-	return true
+	return err
 }
 
 // close deletes the shop and adds a failure to err.
