@@ -95,7 +95,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	}
 	upstreamMetrics, refused := newMetrics(reg), service.NewRefusals(log, reg)
 	streams := newStreams(cfg.MaxStreams, log)
-	parts := []service.Part{service.ReleaseMemory(), cfg.Service.ServeMetrics(metrics, reg), {Name: "streams", Run: func(ctx context.Context) error {
+	parts := []service.Part{service.ReleaseMemory(), {Name: "streams", Run: func(ctx context.Context) error {
 		return streams.run(ctx, health.Done())
 	}}}
 	proxies := map[string]*proxy{}
@@ -111,5 +111,6 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	if orders, payments := proxies["/orders"], proxies["/accounts"]; orders != nil && payments != nil {
 		registerAudit(engine, orders, payments)
 	}
-	return service.Run(ctx, log, cfg.Service.DrainTimeout, append(parts, cfg.Service.ServeAPI(api, engine, health, reg))...)
+	parts = append(parts, cfg.Service.ServeAPI(api, engine, health, reg), cfg.Service.ServeMetrics(metrics, reg))
+	return service.Run(ctx, log, cfg.Service.DrainTimeout, parts...)
 }

@@ -195,6 +195,7 @@ func AllowTime(w http.ResponseWriter, d time.Duration) {
 // time. When it stops, it calls health.Stopping and still responds for a second. Then it
 // closes l, calls health.Stopped and waits for the requests in flight.
 func (c Config) ServeAPI(l net.Listener, h http.Handler, health *Health, reg prometheus.Registerer) Part {
+	connections := newConnections(c.MaxConnections, reg)
 	return Part{Name: "http", Run: func(ctx context.Context) error {
 		srv := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if health.stopping.Load() {
@@ -202,7 +203,7 @@ func (c Config) ServeAPI(l net.Listener, h http.Handler, health *Health, reg pro
 			}
 			h.ServeHTTP(w, r)
 		}))
-		srv.ConnState = newConnections(c.MaxConnections, reg).changed
+		srv.ConnState = connections.changed
 		return serve(ctx, srv, l, func() {
 			health.Stopping()
 			<-time.After(noticeTime)
