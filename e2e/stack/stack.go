@@ -24,6 +24,10 @@ import (
 
 const readyWithin = 3 * time.Minute
 
+// readinessAge is how old a report of /readyz may be: a service runs its checks at most once
+// per second.
+const readinessAge = time.Second
+
 // Options configures [Up].
 type Options struct {
 	Project string         // name of the compose project
@@ -106,8 +110,10 @@ func (s *Stack) Compose(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// Wait waits until the page responds and the gateway reports "ready" (not "degraded").
+// Wait waits until the page responds and the gateway reports "ready" (not "degraded"). It
+// does not trust a report that may be from before the call.
 func (s *Stack) Wait(ctx context.Context) error {
+	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
@@ -115,7 +121,7 @@ func (s *Stack) Wait(ctx context.Context) error {
 	for {
 		page, _ := get(ctx, s.Page+"/")
 		ready, body := get(ctx, s.API+"/readyz")
-		if page == http.StatusOK && ready == http.StatusOK && strings.Contains(body, `"ready"`) {
+		if time.Since(start) > readinessAge && page == http.StatusOK && ready == http.StatusOK && strings.Contains(body, `"ready"`) {
 			return nil
 		}
 		select {
