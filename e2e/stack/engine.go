@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Engine reads the CPU time and the memory of containers from the API of the Docker engine (20.10 or
-// newer). It is safe for concurrent use.
+// Engine reads the CPU time and the memory of containers from the API of the Docker engine
+// (20.10 or newer). It is safe for concurrent use.
 type Engine struct {
 	http *http.Client
 	base string
@@ -46,7 +46,7 @@ type containerStats struct {
 		Usage, Limit int64
 		Stats        struct {
 			InactiveFile      int64 `json:"inactive_file"`       // cgroup v2
-			TotalInactiveFile int64 `json:"total_inactive_file"` // cgroup v1
+			TotalInactiveFile int64 `json:"total_inactive_file"` // cgroup v1, which has the other one too
 		}
 	} `json:"memory_stats"`
 }
@@ -85,7 +85,7 @@ func (e *Engine) CPUTime(ctx context.Context, container string) (time.Duration, 
 func (e *Engine) Memory(ctx context.Context, container string) (used, limit int64, err error) {
 	s, err := e.stats(ctx, container)
 	m := s.Memory
-	return m.Usage - m.Stats.InactiveFile - m.Stats.TotalInactiveFile, m.Limit, err
+	return m.Usage - max(m.Stats.InactiveFile, m.Stats.TotalInactiveFile), m.Limit, err
 }
 
 // ResidentMemory returns the resident memory (RSS) of all processes of a container in bytes,
