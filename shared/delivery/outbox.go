@@ -20,8 +20,8 @@ import (
 // Ids are UUIDv7, so ordering by id publishes in the order of the emits, approximately.
 // There is no guarantee, because several relays may run.
 type outbox struct {
-	source                             string
-	insert, claim, remove, depthAndAge string
+	source                                    string
+	insert, claim, remove, depthAndAge, count string
 }
 
 func newOutbox(schema string) outbox {
@@ -34,7 +34,17 @@ func newOutbox(schema string) outbox {
 			ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED`,
 		remove:      `DELETE FROM ` + table + ` WHERE id = ANY($1::uuid[])`,
 		depthAndAge: `SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM ` + table,
+		// In the order of the primary key, because the table may still have the pages of many deleted rows.
+		count: `SELECT count(*) FROM (SELECT FROM ` + table + ` ORDER BY id LIMIT $1) AS rows`,
 	}
+}
+
+// OutboxRows counts the rows of the outbox, at most limit.
+func (s *Store) OutboxRows(ctx context.Context, limit int) (n int, err error) {
+	if err := s.DB.QueryRow(ctx, s.outbox.count, limit).Scan(&n); err != nil {
+		return 0, fmt.Errorf("count the outbox: %w", err)
+	}
+	return n, nil
 }
 
 // maxMessage is the maximum size of a message with several events, in bytes. A batch of

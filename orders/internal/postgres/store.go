@@ -19,7 +19,7 @@ import (
 // Schema is the schema of the service's tables.
 const Schema = "orders"
 
-// Store implements order.Store, live.Store, watchdog.Store and backlog.Outbox. It is safe for concurrent use.
+// Store implements order.Store, live.Store and watchdog.Store. It is safe for concurrent use.
 type Store struct {
 	*delivery.Store
 	orders         *database.Table[orderRow]
@@ -104,16 +104,6 @@ func (s *Store) OrdersOf(ctx context.Context, user int64, before uuid.UUID, limi
 		orders[i] = r.order()
 	}
 	return orders, nil
-}
-
-// OutboxRows implements backlog.Outbox.
-func (s *Store) OutboxRows(ctx context.Context, limit int) (n int, err error) {
-	// In the order of the primary key, because the table may still have the pages of many deleted rows.
-	err = s.DB.QueryRow(ctx, "SELECT count(*) FROM (SELECT FROM orders.outbox ORDER BY id LIMIT $1) AS rows", limit).Scan(&n)
-	if err != nil {
-		return 0, fmt.Errorf("count the outbox: %w", err)
-	}
-	return n, nil
 }
 
 // InTx implements order.Store.
