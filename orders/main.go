@@ -89,9 +89,6 @@ func (c *config) wire(p *participant.Participant) {
 		Live:   hub,
 		Audit:  participant.Audit(p, order.NewAuditor(store, payments, auditAge).Audit),
 		Log:    p.Log,
-
-		Admit:    waiting.Admit,
-		InFlight: p.InFlight,
-		Refused:  p.Refused,
+		Admit:  waiting.Admit,
 	}.Register(p.HTTP)
 }

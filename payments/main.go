@@ -28,8 +28,5 @@ func wire(p *participant.Participant) {
 		Deposit:  participant.Batch(p, "deposit", payments.Deposit),
 		Payments: payments,
 		Audit:    participant.Audit(p, store.Audit),
-		Log:      p.Log,
-		InFlight: p.InFlight,
-		Refused:  p.Refused,
 	}.Register(p.HTTP)
 }

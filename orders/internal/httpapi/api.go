@@ -12,7 +12,6 @@ import (
 
 	"gozon/orders/internal/live"
 	"gozon/orders/internal/order"
-	"gozon/shared/service"
 	"gozon/shared/web"
 	"gozon/shared/web/problem"
 	"gozon/shared/web/request"
@@ -28,21 +27,19 @@ type API struct {
 	Log    *slog.Logger
 
 	// Admit returns a [service.OverloadError] if new orders must be refused.
-	Admit    func() error
-	InFlight *service.Limit
-	Refused  *service.Refusals
+	Admit func() error
 }
 
 // Register adds the routes of the service.
-func (a API) Register(routes gin.IRoutes) {
-	r := web.Router{Routes: routes, Log: a.Log, InFlight: a.InFlight, Refused: a.Refused, Problems: map[error]*problem.Problem{
+func (a API) Register(r web.Router) {
+	r.Problems = map[error]*problem.Problem{
 		order.ErrNotFound:       problem.NotFound("there is no order with this id"),
 		order.ErrNotCancellable: problem.NotCancellable("the shop has already cancelled this order"),
 		live.ErrTooMany:         problem.Unavailable("too many event streams; retry in a moment"),
 		live.ErrTooManyOfUser:   problem.Unavailable("too many event streams of this user; close one, or retry in a moment"),
 		order.ErrNotCompared:    problem.Unavailable("the payments service could not be read, so orders were not compared with payments; retry in a moment"),
 		live.ErrNotReady:        problem.Unavailable("event streams are not ready yet; retry in a moment"),
-	}}
+	}
 	r.Handle(http.MethodPost, "/orders", a.place)
 	r.Handle(http.MethodGet, "/orders", a.list)
 	r.Handle(http.MethodGet, "/orders/events", a.events)

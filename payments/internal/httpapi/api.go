@@ -3,7 +3,6 @@ package httpapi
 
 import (
 	"context"
-	"log/slog"
 	"math"
 	"net/http"
 	"strconv"
@@ -15,7 +14,6 @@ import (
 	"gozon/payments/internal/payment"
 	"gozon/shared/contract/audit"
 	"gozon/shared/contract/money"
-	"gozon/shared/service"
 	"gozon/shared/web"
 	"gozon/shared/web/problem"
 	"gozon/shared/web/request"
@@ -26,17 +24,14 @@ type API struct {
 	Deposit  web.Batcher[payment.Deposit, payment.Deposited]
 	Payments *payment.Service
 	Audit    web.Auditor[payment.Audit]
-	Log      *slog.Logger
-	InFlight *service.Limit
-	Refused  *service.Refusals
 }
 
 // Register adds the routes of the service.
-func (a API) Register(routes gin.IRoutes) {
-	r := web.Router{Routes: routes, Log: a.Log, InFlight: a.InFlight, Refused: a.Refused, Problems: map[error]*problem.Problem{
+func (a API) Register(r web.Router) {
+	r.Problems = map[error]*problem.Problem{
 		payment.ErrAccountNotFound: problem.NotFound("this user has no account"),
 		payment.ErrBalanceTooLarge: problem.Invalid(problem.Field{Pointer: "/balance", Detail: payment.ErrBalanceTooLarge.Error()}),
-	}}
+	}
 	r.Handle(http.MethodPost, "/accounts", a.deposit)
 	r.Handle(http.MethodGet, "/accounts/:user_id", a.account)
 	r.Handle(http.MethodGet, "/accounts/:user_id/entries", a.entries)

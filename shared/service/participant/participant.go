@@ -15,7 +15,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gozon/shared/delivery"
@@ -24,6 +23,7 @@ import (
 	"gozon/shared/delivery/database"
 	"gozon/shared/delivery/deadletters"
 	"gozon/shared/service"
+	"gozon/shared/web"
 )
 
 const batchTimeout = 10 * time.Second
@@ -67,13 +67,10 @@ type Configuration interface {
 type Participant struct {
 	Name    string
 	Store   *delivery.Store
-	HTTP    *gin.Engine
+	HTTP    web.Router
 	Health  *service.Health
 	Metrics *prometheus.Registry
 	Log     *slog.Logger
-	// InFlight and Refused are those of the service's requests.
-	InFlight *service.Limit
-	Refused  *service.Refusals
 
 	broker     broker.Config
 	batchMax   int
@@ -127,9 +124,10 @@ func serve(ctx context.Context, name string, c *Config, log *slog.Logger, wire f
 	publisher := broker.NewPublisher(c.Broker.AMQPURL, name+" publisher", log)
 	relay := store.NewRelay(publisher, log, reg)
 	deadletters.NewStore(db, name).RegisterMetrics(reg)
+	engine := service.NewEngine(log, reg, health)
 	p := &Participant{
-		Name: name, Store: store, HTTP: service.NewEngine(log, reg, health), Health: health, Metrics: reg, Log: log,
-		InFlight: service.NewLimit(c.InFlight, reg, nil), Refused: service.NewRefusals(log, reg),
+		Name: name, Store: store, Health: health, Metrics: reg, Log: log,
+		HTTP:   web.Router{Routes: engine, Log: log, InFlight: service.NewLimit(c.InFlight, reg, nil), Refused: service.NewRefusals(log, reg)},
 		broker: c.Broker, batchMax: c.BatchMax, waiting: c.InFlight / 2, auditEvery: c.AuditEvery,
 	}
 	health.Add("database", service.Required, db.Ready)
@@ -140,7 +138,7 @@ func serve(ctx context.Context, name string, c *Config, log *slog.Logger, wire f
 	wire(p)
 
 	parts := append([]service.Part{service.ReleaseMemory(), c.Service.ServeMetrics(metrics, reg)}, p.parts...)
-	return service.Run(ctx, log, c.Service.DrainTimeout, append(parts, c.Service.ServeAPI(api, p.HTTP, health, reg))...)
+	return service.Run(ctx, log, c.Service.DrainTimeout, append(parts, c.Service.ServeAPI(api, engine, health, reg))...)
 }
 
 // Add adds a part. After the HTTP server has stopped, the parts stop in the reverse order of
