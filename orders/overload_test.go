@@ -77,19 +77,13 @@ func TestBacklogRefusesNewOrders(t *testing.T) {
 // becomes.
 func TestBrokerAlarmStopsNothingButPublishing(t *testing.T) {
 	t.Parallel()
-	vhost, server := brokertest.Own(t)
+	vhost, _ := brokertest.Own(t)
 	f := startOn(t, databasetest.New(t), vhost, "BACKLOG_MAX_AGE", "1ms", "OUTBOX_MAX", "5")
 	f.Ready(t)
 	settled := f.place(t, 1, "1")
 	f.payments().reply(t)
 
-	alarm := func(watermark string) {
-		t.Helper()
-		code, _, err := server.Exec(t.Context(), []string{"rabbitmqctl", "set_vm_memory_high_watermark", watermark})
-		require.NoError(t, err)
-		require.Zero(t, code)
-	}
-	alarm("0.0001")
+	end := vhost.Alarm(t, "memory")
 	var last orderJSON
 	for range 5 {
 		last = f.place(t, 1, "1")
@@ -106,7 +100,7 @@ func TestBrokerAlarmStopsNothingButPublishing(t *testing.T) {
 	f.requireOthersAdmitted(t, last)
 	f.requireOthersAdmitted(t, settled)
 
-	alarm("0.6")
+	end()
 	f.retryUntilPlaced(t, key)
 	servicetest.Eventually(t, func() bool { return f.rows(t, "outbox") == 0 })
 }

@@ -1,7 +1,6 @@
 package brokertest
 
 import (
-	"io"
 	"net/http"
 	"slices"
 	"testing"
@@ -89,12 +88,12 @@ func (b *Broker) Reset(t testing.TB) {
 // stops reading from connections that publish. It must be the server of this test alone.
 func (b *Broker) Alarm(t testing.TB, resource string) (end func()) {
 	t.Helper()
-	set := map[string]func(limit string){
-		"disk":   func(limit string) { b.ctl(t, "set_disk_free_limit", limit) },
-		"memory": func(limit string) { b.ctl(t, "set_vm_memory_high_watermark", limit) },
+	limit := map[string]struct{ command, none, some string }{
+		"disk":   {"set_disk_free_limit", "1000000GB", "1MB"},
+		"memory": {"set_vm_memory_high_watermark", "0.00001", "0.6"},
 	}[resource]
-	set(map[string]string{"disk": "1000000GB", "memory": "0.00001"}[resource])
-	return func() { set(map[string]string{"disk": "1MB", "memory": "0.6"}[resource]) }
+	b.ctl(t, limit.command, limit.none)
+	return func() { b.ctl(t, limit.command, limit.some) }
 }
 
 // eval evaluates an Erlang expression in the broker.
@@ -106,9 +105,5 @@ func (b *Broker) eval(t testing.TB, expression string) {
 // ctl runs a command of rabbitmqctl.
 func (b *Broker) ctl(t testing.TB, command ...string) {
 	t.Helper()
-	code, out, err := b.server.Exec(t.Context(), append([]string{"rabbitmqctl"}, command...))
-	require.NoError(t, err)
-	output, err := io.ReadAll(out)
-	require.NoError(t, err)
-	require.Zero(t, code, string(output))
+	b.server.Command(t, append([]string{"rabbitmqctl"}, command...)...)
 }

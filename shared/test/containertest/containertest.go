@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -79,6 +80,16 @@ func (c *Container) Kill(t testing.TB) {
 	t.Helper()
 	now := time.Duration(0)
 	require.NoError(t, c.Stop(t.Context(), &now))
+}
+
+// Command runs a command in the container, which must succeed.
+func (c *Container) Command(t testing.TB, command ...string) {
+	t.Helper()
+	code, out, err := c.Exec(t.Context(), command)
+	require.NoError(t, err)
+	output, err := io.ReadAll(out)
+	require.NoError(t, err)
+	require.Zero(t, code, string(output))
 }
 
 // Restart starts a killed container and waits until it is ready.

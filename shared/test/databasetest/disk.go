@@ -1,10 +1,8 @@
 package databasetest
 
 import (
-	"io"
 	"testing"
 
-	"github.com/stretchr/testify/require"
 	"github.com/testcontainers/testcontainers-go"
 
 	"gozon/shared/test/containertest"
@@ -27,8 +25,8 @@ func OwnDisk(t testing.TB) *Database {
 func (d *Database) FillDisk(t testing.TB) (free func()) {
 	t.Helper()
 	const file = "/var/lib/postgresql/data/fill"
-	d.exec(t, "! cat /dev/zero > "+file)
-	return func() { d.exec(t, "rm "+file) }
+	d.server.Command(t, "bash", "-c", "! cat /dev/zero > "+file)
+	return func() { d.server.Command(t, "rm", file) }
 }
 
 // FillLog writes to the write-ahead log until the server stops because the disk is full.
@@ -40,14 +38,4 @@ func (d *Database) FillLog(t testing.TB) {
 			return
 		}
 	}
-}
-
-// exec runs a command in the container of the server.
-func (d *Database) exec(t testing.TB, command string) {
-	t.Helper()
-	code, out, err := d.server.Exec(t.Context(), []string{"bash", "-c", command})
-	require.NoError(t, err)
-	output, err := io.ReadAll(out)
-	require.NoError(t, err)
-	require.Zero(t, code, string(output))
 }
