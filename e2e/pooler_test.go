@@ -73,12 +73,12 @@ func requireDelivered(t *testing.T, s *stack.Stack, followed *load.Resuming, str
 	rows, err := s.SQL(t.Context(), fmt.Sprintf("SELECT id, version FROM orders.orders WHERE user_id <= %d", streams))
 	require.NoError(t, err)
 	require.NotEmpty(t, rows)
-	for line := range bytes.Lines([]byte(rows)) {
-		id, version, _ := bytes.Cut(bytes.TrimSpace(line), []byte("|"))
-		newest, err := strconv.ParseInt(string(version), 10, 64)
+	var missed []string
+	servicetest.Eventually(t, func() bool {
+		missed, err = followed.Missed(rows)
 		require.NoError(t, err)
-		servicetest.Eventually(t, func() bool { return followed.Version(string(id)) >= newest }, "order %s", id)
-	}
+		return len(missed) == 0
+	}, "missed: %s", &missed)
 }
 
 // requireExact requires that an audit finds nothing, once the messages that are left, such as

@@ -4,19 +4,16 @@ package e2e_test
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -44,7 +41,8 @@ func TestSlowClients(t *testing.T) { //nolint:paralleltest // it measures the me
 	user := newUser()
 	require.Equal(t, http.StatusCreated, post(t, shop.API+"/accounts/", fmt.Sprintf(`{"user_id":%d,"balance":100000}`, user)).status)
 	before := states(t)
-	peak, stop := measureMemory(t, "gateway", "frontend")
+	stop, err := shop.WatchMemory(t.Context(), 100*time.Millisecond, "gateway", "frontend")
+	require.NoError(t, err)
 
 	const body = 64 << 10
 	send := fmt.Sprintf("POST /orders HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", body, strings.Repeat(" ", body-1))
@@ -85,10 +83,11 @@ func TestSlowClients(t *testing.T) { //nolint:paralleltest // it measures the me
 	}
 	t.Logf("readers: %v after %s", answers, time.Since(start))
 	require.Equal(t, map[string]int{"200, truncated": len(readers)}, answers)
-	stop()
-	for service, m := range peak {
-		t.Logf("%s: at most %d MiB of %d", service, m.used>>20, m.limit>>20)
-		require.Less(t, m.used, m.limit*3/4, service)
+	memory, err := stop()
+	require.NoError(t, err)
+	for _, m := range memory {
+		t.Logf("%s: at most %d MiB of %d", m.Service, m.Peak>>20, m.Limit>>20)
+		require.Less(t, m.Peak, m.Limit*3/4, m.Service)
 	}
 	require.Equal(t, before, states(t), "a container was restarted")
 	require.Equal(t, "PAID", settled(t, shop.API, place(t, shop.Page, user, "1").ID).Status)
@@ -144,56 +143,15 @@ func end(t *testing.T, c net.Conn, limit time.Duration) string {
 	return how
 }
 
-type memory struct{ used, limit int64 }
-
-// measureMemory measures the memory of services until stop is called.
-func measureMemory(t *testing.T, services ...string) (peak map[string]memory, stop func()) {
+func states(t *testing.T) map[string]stack.RunState {
 	t.Helper()
-	engine, err := stack.NewEngine(t.Context())
-	require.NoError(t, err)
-	peak = map[string]memory{}
-	var mu sync.Mutex
-	ctx, cancel := context.WithCancel(t.Context())
-	var g errgroup.Group
+	all := map[string]stack.RunState{}
 	for _, service := range services {
-		id := container(t, shop, service)
-		g.Go(func() error {
-			tick := time.NewTicker(100 * time.Millisecond)
-			defer tick.Stop()
-			for {
-				used, limit, err := engine.Memory(ctx, id)
-				if ctx.Err() != nil {
-					return nil
-				}
-				if err != nil {
-					return err
-				}
-				mu.Lock()
-				peak[service] = memory{max(peak[service].used, used), limit}
-				mu.Unlock()
-				select {
-				case <-tick.C:
-				case <-ctx.Done():
-				}
-			}
-		})
-	}
-	return peak, func() {
-		t.Helper()
-		cancel()
-		require.NoError(t, g.Wait())
-	}
-}
-
-// states returns when each container was started, how often it was restarted, and whether
-// it was killed for its memory.
-func states(t *testing.T) map[string]string {
-	t.Helper()
-	all := map[string]string{}
-	for _, service := range services {
-		out, err := exec.CommandContext(t.Context(), "docker", "inspect", "-f", "{{.State.StartedAt}} {{.RestartCount}} {{.State.OOMKilled}}", container(t, shop, service)).Output()
+		found, err := shop.Containers(t.Context(), service)
 		require.NoError(t, err)
-		all[service] = string(out)
+		require.NotEmpty(t, found, service)
+		all[service], err = shop.RunState(t.Context(), found[0])
+		require.NoError(t, err)
 	}
 	return all
 }

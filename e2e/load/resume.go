@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,22 @@ func (r *Resuming) Version(id string) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.versions[id]
+}
+
+// Missed returns the orders that have a newer version than a stream has received. rows are their
+// ids and versions, as id|version, separated by white space.
+func (r *Resuming) Missed(rows string) (ids []string, err error) {
+	for row := range strings.FieldsSeq(rows) {
+		id, version, _ := strings.Cut(row, "|")
+		newest, err := strconv.ParseInt(version, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("version of %s: %w", id, err)
+		}
+		if r.Version(id) < newest {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
 }
 
 // Wait returns when all streams have returned, after the context of FollowResuming is done.

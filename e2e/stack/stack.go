@@ -179,17 +179,6 @@ func (s *Stack) Containers(ctx context.Context, service string) ([]Container, er
 	return all, nil
 }
 
-// Restarts returns how often the engine has restarted a container, and whether a process of it
-// was killed because of the memory limit.
-func (s *Stack) Restarts(ctx context.Context, c Container) (n int, outOfMemory bool, err error) {
-	out, err := docker(ctx, nil, "inspect", "-f", "{{.RestartCount}} {{.State.OOMKilled}}", c.ID)
-	if err != nil {
-		return 0, false, err
-	}
-	_, err = fmt.Sscan(out, &n, &outOfMemory)
-	return n, outOfMemory, err
-}
-
 // Crash kills the main process of a container from outside the engine. The engine sees a
 // crash and applies the restart policy, which it does not do after docker kill.
 func (s *Stack) Crash(ctx context.Context, c Container) error {

@@ -3,6 +3,8 @@ package main
 import (
 	"math"
 	"slices"
+
+	"gozon/e2e/stats"
 )
 
 // median returns the middle value, or the mean of the two middle values. It returns NaN if
@@ -16,15 +18,12 @@ func median(values []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// percentile returns the smallest value that at least the fraction p of the values does not
-// exceed (nearest rank). It returns NaN if there is none.
+// percentile is [stats.Percentile], or NaN if there are no values.
 func percentile(values []float64, p float64) float64 {
-	if len(values) == 0 {
-		return math.NaN()
+	if v, ok := stats.Percentile(values, p); ok {
+		return v
 	}
-	sorted := slices.Sorted(slices.Values(values))
-	rank := int(math.Ceil(p * float64(len(sorted))))
-	return sorted[min(max(rank, 1), len(sorted))-1]
+	return math.NaN()
 }
 
 // ratios divides the values of a by those of b, round by round.

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"time"
 
 	"gozon/e2e/load"
@@ -34,19 +33,9 @@ func main() {
 	orders := flag.Int("orders", 3000, "number of orders to place")
 	every := flag.Duration("every", 4*time.Second, "time between kills")
 	scale := flag.Int("scale", 1, "replicas of orders and of payments")
-	verbose := flag.Bool("v", false, "show the output of compose")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	log := io.Discard
-	if *verbose {
-		log = os.Stderr
-	}
-	err := run(ctx, *orders, *every, *scale, log)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "faults:", err)
-		os.Exit(1)
-	}
+	stack.Main("faults", func(ctx context.Context, log io.Writer) error {
+		return run(ctx, *orders, *every, *scale, log)
+	})
 }
 
 func run(ctx context.Context, orders int, every time.Duration, scale int, log io.Writer) (err error) {

@@ -17,7 +17,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/signal"
 	"time"
 
 	"gozon/e2e/load"
@@ -46,20 +45,10 @@ const (
 func main() {
 	times := flag.Float64("times", 4, "offered rate, as a multiple of what the shop carries")
 	duration := flag.Duration("duration", 20*time.Second, "duration of the load")
-	verbose := flag.Bool("v", false, "show the output of compose")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	r := &overload{times: *times, duration: *duration, out: os.Stdout}
-	log := io.Discard
-	if *verbose {
-		log = os.Stderr
-	}
-	err := r.run(ctx, log)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "overload:", err)
-		os.Exit(1)
-	}
+	stack.Main("overload", func(ctx context.Context, log io.Writer) error {
+		r := &overload{times: *times, duration: *duration, out: os.Stdout}
+		return r.run(ctx, log)
+	})
 }
 
 type overload struct {
@@ -86,7 +75,7 @@ func (r *overload) run(ctx context.Context, log io.Writer) (err error) {
 	if err := r.client.OpenAccounts(ctx, users, balance); err != nil {
 		return err
 	}
-	memory, err := r.watchMemory(ctx)
+	stopMemory, err := r.shop.WatchMemory(ctx, time.Second, services...)
 	if err != nil {
 		return err
 	}
@@ -118,7 +107,11 @@ func (r *overload) run(ctx context.Context, log io.Writer) (err error) {
 	r.reportLoad(offered, end.Sub(start), float64(accepted)/r.duration.Seconds(), capacity)
 	r.reportUse(use)
 	r.reportRecovery(before, after)
-	if err := memory.report(ctx); err != nil {
+	memory, err := stopMemory()
+	if err != nil {
+		return err
+	}
+	if err := r.reportMemory(ctx, memory); err != nil {
 		return err
 	}
 	if err := r.audit(ctx, use.cancelled); err != nil {

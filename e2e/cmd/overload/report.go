@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"gozon/e2e/load"
+	"gozon/e2e/stats"
 )
 
 const (
@@ -152,12 +152,8 @@ func latencies(d []time.Duration) string {
 	return fmt.Sprintf("p50 %.1f ms, p99 %.1f ms, max %.1f ms", ms(0.5), ms(0.99), ms(1))
 }
 
-// percentile returns the smallest value that at least the fraction p of the values does not
-// exceed, or 0 if there are none.
+// percentile is [stats.Percentile], or 0 if there are no values.
 func percentile(d []time.Duration, p float64) time.Duration {
-	if len(d) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(d))
-	return sorted[max(0, int(p*float64(len(sorted))+0.999999)-1)]
+	v, _ := stats.Percentile(d, p)
+	return v
 }

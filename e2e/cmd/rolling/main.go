@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"time"
 
 	"gozon/e2e/load"
@@ -39,19 +38,10 @@ func main() {
 	from := flag.String("from", "", "git revision to update from and to go back to; empty: only restart")
 	workers := flag.Int("workers", 8, "clients at each entry point")
 	pause := flag.Duration("pause", 100*time.Millisecond, "pause of a client between requests")
-	verbose := flag.Bool("v", false, "show the output of compose")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	r := &rolling{workers: *workers, pause: *pause, out: os.Stdout, log: io.Discard}
-	if *verbose {
-		r.log = os.Stderr
-	}
-	err := r.run(ctx, *from)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "rolling:", err)
-		os.Exit(1)
-	}
+	stack.Main("rolling", func(ctx context.Context, log io.Writer) error {
+		r := &rolling{workers: *workers, pause: *pause, out: os.Stdout, log: log}
+		return r.run(ctx, *from)
+	})
 }
 
 type rolling struct {

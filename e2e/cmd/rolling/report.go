@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"gozon/e2e/load"
@@ -24,19 +22,9 @@ func (r *rolling) missed(ctx context.Context, followed *load.Resuming) (int, err
 	defer tick.Stop()
 	deadline := time.Now().Add(noticed)
 	for {
-		missed := 0
-		for row := range strings.FieldsSeq(rows) {
-			id, version, _ := strings.Cut(row, "|")
-			n, err := strconv.ParseInt(version, 10, 64)
-			if err != nil {
-				return 0, fmt.Errorf("version of %s: %w", id, err)
-			}
-			if followed.Version(id) < n {
-				missed++
-			}
-		}
-		if missed == 0 || time.Now().After(deadline) {
-			return missed, nil
+		missed, err := followed.Missed(rows)
+		if err != nil || len(missed) == 0 || time.Now().After(deadline) {
+			return len(missed), err
 		}
 		select {
 		case <-tick.C:
