@@ -35,8 +35,8 @@ type Config struct {
 	RegistryFunc func(*prometheus.Registry)
 }
 
-// Listen opens the listeners for [Config.ServeAPI] and [Config.ServeMetrics], both or neither. Called
-// before [Run], it reports a port that is in use before any part starts.
+// Listen opens the listeners for [Config.ServeAPI] and [Config.ServeMetrics], both or neither.
+// Called before [Run], it reports a port that is in use before any part starts.
 func (c Config) Listen(ctx context.Context) (api, metrics net.Listener, err error) {
 	listen := c.ListenFunc
 	if listen == nil {

@@ -68,8 +68,9 @@ func New[I, O any](opts Options[I, O]) *Batcher[I, O] {
 }
 
 // Do enqueues item for the next batch and waits for its result. If too many callers are
-// waiting already, it returns ErrFull at once. A busy item is retried until ctx ends. If ctx ends first or Run returns, the error wraps ErrNotStarted or
-// ErrOutcomeUnknown, and the cause.
+// waiting already, it returns ErrFull at once. A busy item is retried until ctx ends. If ctx
+// ends first or Run returns, the error wraps ErrNotStarted or ErrOutcomeUnknown, and the
+// cause.
 func (b *Batcher[I, O]) Do(ctx context.Context, item I) (O, error) {
 	defer b.waiting.Add(-1)
 	if b.waiting.Add(1) > int64(b.opts.Waiting) {
