@@ -34,7 +34,7 @@ type Health struct {
 	done     chan struct{} // created by doneChan on first use
 
 	checking sync.Mutex // held while the checks run, and for the fields below
-	checked  time.Time
+	until    time.Time // when the result below expires
 	code     int
 	body     Readiness
 }
@@ -74,8 +74,12 @@ func (h *Health) doneChan() chan struct{} {
 	return h.done
 }
 
-// readyFor is how long the result of the checks is reported.
-const readyFor = time.Second
+// How long the result of the checks is reported. That a service is not ready is checked again
+// soon: it may just be starting, and others wait for it.
+const (
+	readyFor    = time.Second
+	notReadyFor = 100 * time.Millisecond
+)
 
 // Readiness is the body of /readyz.
 type Readiness struct {
@@ -84,17 +88,21 @@ type Readiness struct {
 }
 
 // Ready returns the status code and the body of /readyz. Anybody may call it at any rate, so
-// the checks run at most once per [readyFor], and concurrent callers share a run. Only
-// "stopping" is reported at once.
+// the checks run at most once per [readyFor], or [notReadyFor], and concurrent callers share a
+// run. Only "stopping" is reported at once.
 func (h *Health) Ready() (code int, body Readiness) {
 	if h.stopping.Load() {
 		return http.StatusServiceUnavailable, Readiness{Status: "stopping"}
 	}
 	h.checking.Lock()
 	defer h.checking.Unlock()
-	if time.Since(h.checked) >= readyFor {
+	if !time.Now().Before(h.until) {
 		h.code, h.body = h.check()
-		h.checked = time.Now()
+		valid := readyFor
+		if h.code != http.StatusOK {
+			valid = notReadyFor
+		}
+		h.until = time.Now().Add(valid)
 	}
 	return h.code, h.body
 }
