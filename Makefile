@@ -38,9 +38,12 @@ docker:
 .PHONY: up
 up: docker ## build and start the shop at http://localhost
 	@$(ENSURE) postgres rabbitmq nginx golang
-	@deploy/secrets.sh
-	$(COMPOSE) up -d --build
+	@restart=$$(deploy/secrets.sh); set -x; $(COMPOSE) up -d --build $$restart
 	@deploy/wait.sh "$(COMPOSE)"
+
+.PHONY: rotate
+rotate: docker ## replace the passwords of the running shop, or one of them: make rotate SECRET=orders_db_password
+	@deploy/rotate.sh "$(COMPOSE)" $(SECRET)
 
 .PHONY: down
 down: docker ## stop the shop, keep its data

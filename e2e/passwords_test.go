@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -16,30 +18,33 @@ import (
 	"gozon/shared/test/servicetest"
 )
 
-// passwords holds the passwords of an .env file.
-type passwords struct{ admin, orders, payments, broker string }
-
-func (p passwords) env() []string {
-	return []string{
-		"POSTGRES_PASSWORD=" + p.admin, "ORDERS_DB_PASSWORD=" + p.orders, "PAYMENTS_DB_PASSWORD=" + p.payments, "RABBITMQ_PASSWORD=" + p.broker,
+// folder creates a folder with passwords that begin with a prefix, and returns the variable of
+// the compose file that names it.
+func folder(t *testing.T, prefix string) string {
+	t.Helper()
+	dir := t.TempDir()
+	secrets, err := shop.Secrets()
+	require.NoError(t, err)
+	for name := range secrets {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(prefix+name+"\n"), 0o644)) //nolint:gosec // the users of the containers read it
 	}
+	return "SECRETS_DIR=" + dir
 }
 
-// The passwords of the current start apply, with or without an .env file, even if the volumes were created with
-// other passwords. The data is kept.
+// The passwords of the current start apply, even if the volumes were created with other passwords. The data is kept.
 func TestPasswordsMayChangeBetweenStarts(t *testing.T) { //nolint:paralleltest // starting two shops at the same time is slow
-	defaults := passwords{"gozon", "orders", "payments", "gozon"}
-	others := passwords{"0ther'admin", "0ther'orders", "0ther&payments", "0ther'broker"}
+	const ones, others = "0nes", `0ther'"&\`
+	folders := map[string]string{ones: folder(t, ones), others: folder(t, others)}
 	var log bytes.Buffer
-	own, err := stack.Up(t.Context(), stack.Options{Project: "gozon-e2e-passwords", Env: defaults.env(), Log: &log})
+	own, err := stack.Up(t.Context(), stack.Options{Project: "gozon-e2e-passwords", Env: []string{folders[ones]}, Log: &log})
 	require.NoError(t, err, &log)
 	t.Cleanup(func() { _ = own.Down(context.Background()) })
 
 	const user = 1
 	require.Equal(t, http.StatusCreated, post(t, own.API+"/accounts/", `{"user_id":1,"balance":10}`).status)
 	require.Equal(t, "PAID", settled(t, own.API, place(t, own.API, user, "1").ID).Status)
-	for i, start := range []struct{ now, before passwords }{{others, defaults}, {defaults, others}} {
-		own.Set(start.now.env()...)
+	for i, start := range []struct{ now, before string }{{others, ones}, {ones, others}} {
+		own.Set(folders[start.now])
 		require.NoError(t, own.Start(t.Context()), &log)
 		// For a moment the gateway still uses the old addresses, which may now belong to other services.
 		servicetest.Eventually(t, func() bool {
@@ -49,17 +54,15 @@ func TestPasswordsMayChangeBetweenStarts(t *testing.T) { //nolint:paralleltest /
 		require.Equal(t, "PAID", settled(t, own.API, place(t, own.API, user, "1").ID).Status)
 
 		db := container(t, own, "postgres")
-		for role, password := range map[string][2]string{
-			"gozon": {start.now.admin, start.before.admin}, "orders": {start.now.orders, start.before.orders}, "payments": {start.now.payments, start.before.payments},
-		} {
-			require.NoError(t, login(t, db, role, password[0]), role)
-			require.Error(t, login(t, db, role, password[1]), "%s: the old password must be rejected", role)
+		for role, name := range map[string]string{"gozon": "postgres_password", "orders": "orders_db_password", "payments": "payments_db_password"} {
+			require.NoError(t, login(t, db, role, start.now+name), role)
+			require.Error(t, login(t, db, role, start.before+name), "%s: the old password must be rejected", role)
 		}
 		for _, service := range []string{"postgres", "rabbitmq", "orders", "payments"} {
 			for _, command := range []string{"logs", "top"} {
 				out, err := exec.CommandContext(t.Context(), "docker", command, container(t, own, service)).CombinedOutput()
 				require.NoError(t, err)
-				require.NotContains(t, string(out), "0ther", "%s of %s", command, service)
+				require.NotContains(t, string(out), start.now, "%s of %s", command, service)
 			}
 		}
 	}

@@ -1,15 +1,18 @@
 #!/bin/sh
-# Starts pgbouncer in front of PostgreSQL, with the passwords from the environment. POOL_SIZE is the number of
+# Starts pgbouncer in front of PostgreSQL, with the passwords from /run/secrets. POOL_SIZE is the number of
 # sessions that all replicas of a service share.
+#
+#   start.sh [reload]    reload makes the running pgbouncer use the current passwords for new sessions
 set -eu
 umask 077
 
-quote() { printf '%s' "$1" | sed 's/"/""/g'; }
-
-cat > /tmp/userlist.txt <<END
-"orders" "$(quote "$ORDERS_DB_PASSWORD")"
-"payments" "$(quote "$PAYMENTS_DB_PASSWORD")"
-END
+for role in orders payments; do
+	password=$(grep . "/run/secrets/${role}_db_password") || { echo "/run/secrets/${role}_db_password contains no password" >&2; exit 1; }
+	printf '"%s" "%s"\n' "$role" "$(printf '%s' "$password" | sed 's/"/""/g')"
+done > /tmp/userlist.txt
+if [ "${1:-}" = reload ]; then
+	exec kill -HUP 1
+fi
 
 cat > /tmp/pgbouncer.ini <<END
 [databases]

@@ -1,14 +1,13 @@
 #!/bin/sh
 # Creates a role and a schema for each service in one database. A role has no access to the
 # schema of another. The database image runs this script once, when it creates its volume.
-# Passwords are read from the environment, because arguments are visible in ps. Statements
-# that fail are not logged, because they may contain a password.
+# psql reads the passwords from files, because arguments are visible in ps. Statements that
+# fail are not logged, because they may contain a password.
 set -eu
-export ORDERS_DB_PASSWORD="${ORDERS_DB_PASSWORD:-orders}" PAYMENTS_DB_PASSWORD="${PAYMENTS_DB_PASSWORD:-payments}"
 psql -v ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'
 SET log_min_error_statement = panic;
-\getenv orders_password ORDERS_DB_PASSWORD
-\getenv payments_password PAYMENTS_DB_PASSWORD
+\set orders_password `cat /run/secrets/orders_db_password`
+\set payments_password `cat /run/secrets/payments_db_password`
 
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"reflect"
@@ -15,6 +17,8 @@ import (
 
 	"github.com/caarlos0/env/v11"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"gozon/shared/service/secret"
 )
 
 // Config holds the settings that every service reads from its environment. Embed it in
@@ -71,7 +75,12 @@ func Environ() map[string]string { return env.ToMap(os.Environ()) }
 
 // Load fills cfg, a pointer to a struct with `env` tags, from environ, and calls its
 // Validate method if it has one. The error names every variable that is missing or invalid.
+// A URL, which may contain a password, can be given as a file: X_URL_FILE instead of X_URL.
 func Load(environ map[string]string, cfg any) error {
+	environ, err := readURLs(environ, reflect.TypeOf(cfg).Elem())
+	if err != nil {
+		return fmt.Errorf("environment: %w", err)
+	}
 	if err := env.ParseWithOptions(cfg, env.Options{Environment: environ}); err != nil {
 		return fmt.Errorf("environment: %w", err)
 	}
@@ -81,6 +90,29 @@ func Load(environ map[string]string, cfg any) error {
 		}
 	}
 	return nil
+}
+
+// readURLs returns environ with the content of the files that contain URLs.
+func readURLs(environ map[string]string, cfg reflect.Type) (map[string]string, error) {
+	environ = maps.Clone(environ)
+	var errs []error
+	for name := range variables(cfg, "") {
+		file := environ[name+"_FILE"]
+		if !strings.HasSuffix(name, "_URL") || file == "" {
+			continue
+		}
+		if environ[name] != "" {
+			errs = append(errs, fmt.Errorf("%[1]s and %[1]s_FILE are both set", name))
+			continue
+		}
+		url, err := secret.ReadFile(file)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s_FILE: %w", name, err))
+			continue
+		}
+		environ[name] = url
+	}
+	return environ, errors.Join(errs...)
 }
 
 // usage prints the subcommands of a program and the environment variables of cfg, a
@@ -93,23 +125,34 @@ func usage(w io.Writer, program string, cfg any, commands []Command) {
 		fmt.Fprintf(tw, "  %s\t%s\n", c.Name, c.Usage)
 	}
 	fmt.Fprint(tw, "  help\tprint this text\n\nEnvironment:\n")
-	printVariables(tw, reflect.TypeOf(cfg).Elem())
-}
-
-func printVariables(w io.Writer, t reflect.Type) {
-	for f := range t.Fields() {
-		name, ok := f.Tag.Lookup("env")
-		if !ok {
-			if f.Type.Kind() == reflect.Struct {
-				printVariables(w, f.Type)
-			}
-			continue
-		}
+	for name, tag := range variables(reflect.TypeOf(cfg).Elem(), "") {
 		note := "required"
-		if def, ok := f.Tag.Lookup("envDefault"); ok {
+		if def, ok := tag.Lookup("envDefault"); ok {
 			note = "default " + def
 		}
-		name, _, _ = strings.Cut(name, ",")
-		fmt.Fprintf(w, "  %s\t%s\t(%s)\n", name, f.Tag.Get("usage"), note)
+		if strings.HasSuffix(name, "_URL") {
+			name += "[_FILE]"
+		}
+		fmt.Fprintf(tw, "  %s\t%s\t(%s)\n", name, tag.Get("usage"), note)
+	}
+}
+
+// variables iterates over the environment variables of a configuration.
+func variables(cfg reflect.Type, prefix string) iter.Seq2[string, reflect.StructTag] {
+	return func(yield func(string, reflect.StructTag) bool) {
+		for f := range cfg.Fields() {
+			if name, ok := f.Tag.Lookup("env"); ok {
+				name, _, _ = strings.Cut(name, ",")
+				if !yield(prefix+name, f.Tag) {
+					return
+				}
+			} else if f.Type.Kind() == reflect.Struct {
+				for name, tag := range variables(f.Type, prefix+f.Tag.Get("envPrefix")) {
+					if !yield(name, tag) {
+						return
+					}
+				}
+			}
+		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"gozon/e2e/stack"
@@ -52,14 +51,14 @@ func (y *yardsticks) inspect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	broker, err := inspect(ctx, y.shop, "rabbitmq")
+	secrets, err := y.shop.Secrets()
 	if err != nil {
 		return err
 	}
 	y.image = db.Config.Image
 	y.env = []string{
-		"DATABASE_URL=postgres://gozon:" + db.env("POSTGRES_PASSWORD") + "@postgres:5432/gozon?sslmode=disable",
-		"AMQP_URL=amqp://gozon:" + broker.env("RABBITMQ_DEFAULT_PASS") + "@rabbitmq:5672/",
+		"DATABASE_URL=postgres://gozon:" + secrets["postgres_password"] + "@postgres:5432/gozon?sslmode=disable",
+		"AMQP_URL=amqp://gozon:" + secrets["rabbitmq_password"] + "@rabbitmq:5672/",
 	}
 	return nil
 }
@@ -109,16 +108,6 @@ type inspected struct {
 		Env   []string
 	}
 	State struct{ StartedAt time.Time }
-}
-
-// env returns the value of an environment variable of the container.
-func (i inspected) env(name string) string {
-	for _, variable := range i.Config.Env {
-		if value, ok := strings.CutPrefix(variable, name+"="); ok {
-			return value
-		}
-	}
-	return ""
 }
 
 // inspect describes the only container of a service.

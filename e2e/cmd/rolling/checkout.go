@@ -13,7 +13,7 @@ import (
 )
 
 // checkout checks out a git revision into a temporary folder, together with the .env file of
-// this one: both revisions must use the same passwords and base images. remove deletes the
+// this one: both revisions must use the same base images. remove deletes the
 // folder.
 func checkout(ctx context.Context, revision string) (dir string, remove func() error, err error) {
 	tmp, err := os.MkdirTemp("", "gozon-rolling-")

@@ -63,6 +63,9 @@ func (r *rolling) run(ctx context.Context, from string) (err error) {
 			return err
 		}
 		defer func() { err = errors.Join(err, remove()) }()
+		if o.Env, err = stack.SecretsOf(stack.Root()); err != nil {
+			return err
+		}
 	}
 	if r.shop, err = stack.Up(ctx, o); err != nil {
 		return err

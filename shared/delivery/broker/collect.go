@@ -27,7 +27,7 @@ type DeadLetters struct {
 
 // ConnectDeadLetters connects to the broker and declares the topology.
 func ConnectDeadLetters(cfg Config, name string) (*DeadLetters, error) {
-	conn, err := connect(cfg.AMQPURL, clientConfig(name))
+	conn, err := cfg.connect(clientConfig(name))
 	if err != nil {
 		return nil, err
 	}

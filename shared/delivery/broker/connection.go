@@ -22,22 +22,26 @@ type connection struct {
 	ch      *amqp.Channel
 }
 
-func connect(amqpURL string, cfg amqp.Config) (*connection, error) {
+func (c Config) connect(cfg amqp.Config) (*connection, error) {
+	amqpURL, err := c.url()
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
 	uri, err := amqp.ParseURI(amqpURL)
 	if err != nil {
 		return nil, errors.New("connect: not an AMQP URL") // err may contain the password
 	}
-	c := &connection{user: uri.Username}
+	conn := &connection{user: uri.Username}
 	dial := cfg.Dial
 	cfg.Dial = func(network, addr string) (net.Conn, error) {
 		netConn, err := dial(network, addr)
-		c.netConn = netConn
+		conn.netConn = netConn
 		return netConn, err
 	}
-	if c.Connection, err = amqp.DialConfig(amqpURL, cfg); err != nil {
+	if conn.Connection, err = amqp.DialConfig(amqpURL, cfg); err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	return c, nil
+	return conn, nil
 }
 
 // channel returns the channel for topology requests. It opens a new one if the broker has

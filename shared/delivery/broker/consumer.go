@@ -50,12 +50,12 @@ type Consumer struct {
 // is called.
 func NewConsumer(cfg Config, name, queue string, handle Handler, log *slog.Logger, reg prometheus.Registerer) *Consumer {
 	c := &Consumer{
-		reconnector: newReconnector(cfg.AMQPURL, name, log), queue: queue, handle: handle, deadLetterAfter: cfg.DeadLetterAfter,
+		reconnector: newReconnector(cfg, name, log), queue: queue, handle: handle, deadLetterAfter: cfg.DeadLetterAfter,
 		sizes: batch.NewSizes(reg, "consumer"),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "consumer_messages_total", Help: "Attempts to handle an event, by outcome.",
 		}, []string{"outcome"}),
-		topology: newReconciler(cfg.AMQPURL, name+" topology", queue, log, reg),
+		topology: newReconciler(cfg, name+" topology", queue, log, reg),
 	}
 	for _, outcome := range []string{outcomeDone, outcomeDeadLettered, outcomeRetried} {
 		c.outcomes.WithLabelValues(outcome)

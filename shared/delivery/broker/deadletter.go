@@ -60,7 +60,7 @@ func (c *Consumer) publishToQueue(ctx context.Context, all []*event) error {
 func (c *Consumer) publishCopies(ctx context.Context, all []*event, address func(i int, p amqp.Publishing) copied) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), copyTimeout)
 	defer cancel()
-	conn, err := connect(c.url, clientConfig(c.name+" dead letters"))
+	conn, err := c.broker.connect(clientConfig(c.name + " dead letters"))
 	if err != nil {
 		return err
 	}

@@ -29,8 +29,8 @@ type publisherSession struct {
 }
 
 // NewPublisher returns a publisher. It does not connect until Run is called.
-func NewPublisher(url, name string, log *slog.Logger) *Publisher {
-	return &Publisher{reconnector: newReconnector(url, name, log)}
+func NewPublisher(c Config, name string, log *slog.Logger) *Publisher {
+	return &Publisher{reconnector: newReconnector(c, name, log)}
 }
 
 // Run keeps the publisher connected until ctx is done.

@@ -27,8 +27,13 @@ type publisher struct {
 
 func startPublisher(t *testing.T, b *brokertest.Broker) *publisher {
 	t.Helper()
+	return startPublisherWith(t, broker.Config{AMQPURL: b.URL()})
+}
+
+func startPublisherWith(t *testing.T, c broker.Config) *publisher {
+	t.Helper()
 	p := &publisher{}
-	p.Publisher = broker.NewPublisher(b.URL(), "publisher", slog.New(slog.NewTextHandler(p, nil)))
+	p.Publisher = broker.NewPublisher(c, "publisher", slog.New(slog.NewTextHandler(p, nil)))
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()

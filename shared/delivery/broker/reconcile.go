@@ -27,14 +27,14 @@ type reconciler struct {
 
 // newReconciler returns a reconciler. It registers the depths of [Unrouted] and of queue's
 // dead-letter queue as metrics.
-func newReconciler(amqpURL, name, queue string, log *slog.Logger, reg prometheus.Registerer) *reconciler {
+func newReconciler(c Config, name, queue string, log *slog.Logger, reg prometheus.Registerer) *reconciler {
 	gauge := func(name, help string) prometheus.Gauge {
 		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 		reg.MustRegister(g)
 		return g
 	}
 	r := &reconciler{
-		reconnector: newReconnector(amqpURL, name, log),
+		reconnector: newReconnector(c, name, log),
 		gauges: map[string]prometheus.Gauge{
 			queue + DeadSuffix: gauge("dead_letter_messages", "Messages in the dead-letter queue."),
 			Unrouted:           gauge("unrouted_messages", "Messages that were not routed to any queue and wait in gozon.unrouted."),
@@ -47,7 +47,7 @@ func newReconciler(amqpURL, name, queue string, log *slog.Logger, reg prometheus
 
 func (r *reconciler) run(ctx context.Context) {
 	r.retry(ctx, func(ctx context.Context) error {
-		c, err := connect(r.url, clientConfig(r.name))
+		c, err := r.broker.connect(clientConfig(r.name))
 		if err != nil {
 			return err
 		}

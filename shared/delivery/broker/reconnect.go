@@ -17,13 +17,14 @@ const (
 // reconnector runs work that needs a connection, and reconnects with backoff when the
 // work fails. It also reports readiness.
 type reconnector struct {
-	url, name string
-	log       *slog.Logger
-	notReady  atomic.Pointer[string] // the reason; nil while ready
+	broker   Config
+	name     string
+	log      *slog.Logger
+	notReady atomic.Pointer[string] // the reason; nil while ready
 }
 
-func newReconnector(amqpURL, name string, log *slog.Logger) *reconnector {
-	r := &reconnector{url: amqpURL, name: name, log: log.With("connection", name)}
+func newReconnector(c Config, name string, log *slog.Logger) *reconnector {
+	r := &reconnector{broker: c, name: name, log: log.With("connection", name)}
 	r.setNotReady("not connected yet")
 	return r
 }
@@ -42,7 +43,7 @@ func (r *reconnector) Ready(context.Context) error {
 // runSessions calls use with a new session each time the last one ends, until ctx is done.
 func (r *reconnector) runSessions(ctx context.Context, use func(ctx context.Context, s *session) error) {
 	r.retry(ctx, func(ctx context.Context) error {
-		s, err := newSession(r.url, r.name, r.log)
+		s, err := newSession(r.broker, r.name, r.log)
 		if err != nil {
 			return err
 		}

@@ -32,12 +32,12 @@ type session struct {
 func (s *session) end() { s.once.Do(func() { close(s.ended) }) }
 
 // newSession declares the topology and then connects.
-func newSession(amqpURL, name string, log *slog.Logger) (*session, error) {
+func newSession(c Config, name string, log *slog.Logger) (*session, error) {
 	s := &session{ended: make(chan struct{})}
 	s.log = clientLog{log, s.end}
 	cfg := clientConfig(name)
 	// Publishers and consumers both declare the topology, so the start order does not matter.
-	setup, err := connect(amqpURL, cfg)
+	setup, err := c.connect(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +58,10 @@ func newSession(amqpURL, name string, log *slog.Logger) (*session, error) {
 		}
 		s.socket = &socket{Conn: c, onClose: s.end}
 		return s.socket, nil
+	}
+	amqpURL, err := c.url()
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
 	}
 	conn, err := rabbitmq.NewConn(amqpURL,
 		rabbitmq.WithConnectionOptionsLogger(s.log),

@@ -32,22 +32,28 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"gozon/shared/service/secret"
 )
 
 // Config holds the settings from the environment. Embed it in a service's configuration.
 type Config struct {
-	URL        string `env:"DATABASE_URL,notEmpty" usage:"postgres://role:password@host:5432/database; if several hosts are given (host1:5432,host2:5432), the writable one is used"`
-	SessionURL string `env:"DATABASE_SESSION_URL" envDefault:"" usage:"the same database without a connection pooler, for LISTEN and migrations; required if DATABASE_URL leads to a pooler, such as pgbouncer in transaction mode"`
-	MaxConns   int    `env:"DATABASE_MAX_CONNS" envDefault:"10" usage:"size of the connection pool"`
+	URL        string          `env:"DATABASE_URL,notEmpty" usage:"postgres://role@host:5432/database; if several hosts are given (host1:5432,host2:5432), the writable one is used"`
+	SessionURL string          `env:"DATABASE_SESSION_URL" envDefault:"" usage:"the same database without a connection pooler, for LISTEN and migrations; required if DATABASE_URL leads to a pooler, such as pgbouncer in transaction mode"`
+	Password   secret.Password `envPrefix:"DATABASE_"` // for both URLs
+	MaxConns   int             `env:"DATABASE_MAX_CONNS" envDefault:"10" usage:"size of the connection pool"`
 }
 
 // Validate reports an invalid URL or pool size. The error does not contain the password.
 func (c Config) Validate() error {
-	if _, err := connConfig(c.URL); err != nil {
+	if err := c.Password.Validate("DATABASE_"); err != nil {
+		return err
+	}
+	if _, err := c.connConfig(c.URL); err != nil {
 		return fmt.Errorf("DATABASE_URL %w", err)
 	}
 	if c.SessionURL != "" {
-		if _, err := connConfig(c.SessionURL); err != nil {
+		if _, err := c.connConfig(c.SessionURL); err != nil {
 			return fmt.Errorf("DATABASE_SESSION_URL %w", err)
 		}
 	}
@@ -57,11 +63,18 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// connConfig returns the configuration that every connection of a service has in common.
-func connConfig(url string) (*pgx.ConnConfig, error) {
+// connConfig returns the configuration that every connection of a service has in common. It
+// has the current password.
+func (c Config) connConfig(url string) (*pgx.ConnConfig, error) {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
 		return nil, errors.New("is not a PostgreSQL connection URL")
+	}
+	if c.Password.IsSet() && cfg.Password != "" {
+		return nil, errors.New("contains a password, and another one is configured")
+	}
+	if err := c.setPassword(cfg); err != nil {
+		return nil, err
 	}
 	cfg.ConnectTimeout = 3 * time.Second // of each host, without the lookup of its name
 	// The name of a host that is gone may be looked up for long. The other hosts must not wait.
@@ -84,4 +97,19 @@ func connConfig(url string) (*pgx.ConnConfig, error) {
 	}
 	cfg.OnNotice = noticeUnreplicated
 	return cfg, nil
+}
+
+// errPassword marks an error of reading the password, such as while it is being replaced.
+var errPassword = errors.New("no password")
+
+func (c Config) setPassword(cfg *pgx.ConnConfig) error {
+	if !c.Password.IsSet() {
+		return nil
+	}
+	password, err := c.Password.Read()
+	if err != nil {
+		return fmt.Errorf("%w: %w", errPassword, err)
+	}
+	cfg.Password = password
+	return nil
 }

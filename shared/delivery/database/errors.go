@@ -52,7 +52,7 @@ func IsUnavailable(err error) bool {
 		return unavailable(pg.Code)
 	}
 	_, network := errors.AsType[net.Error](err) // includes the timeouts of pgconn
-	return network || pgconn.SafeToRetry(err) ||
+	return network || pgconn.SafeToRetry(err) || errors.Is(err, errPassword) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrBadConn) ||
 		errors.Is(err, sql.ErrConnDone) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

@@ -37,7 +37,10 @@ func Open(c Config) (*DB, error) {
 	}
 	cfg.ConnConfig, cfg.MaxConns = conn, int32(c.MaxConns) //nolint:gosec // a number of connections
 	cfg.PingTimeout = conn.ConnectTimeout                  // of the ping before a connection that was idle for a second is used
-	cfg.BeforeConnect = keepCommits
+	cfg.BeforeConnect = func(_ context.Context, conn *pgx.ConnConfig) error {
+		keepCommits(conn)
+		return c.setPassword(conn)
+	}
 	// pgx would convert each UUID to text and back, because it is a driver.Valuer.
 	cfg.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		pgxuuid.Register(conn.TypeMap())

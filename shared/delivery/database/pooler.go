@@ -30,7 +30,7 @@ var settings = map[string]string{
 // does not carry them to the sessions of the server. They are then defaults of the role, which
 // [Migrate] sets.
 func (c Config) poolConfig() (cfg *pgx.ConnConfig, params map[string]string, err error) {
-	if cfg, err = connConfig(c.URL); err != nil {
+	if cfg, err = c.connConfig(c.URL); err != nil {
 		return nil, nil, fmt.Errorf("database: DATABASE_URL %w", err)
 	}
 	params = maps.Clone(settings)

@@ -28,7 +28,7 @@ var (
 
 // keepCommits makes a connection that is being opened leave a commit alone when its deadline
 // expires. For any other statement, pgx sends a cancel request over a connection of its own.
-func keepCommits(_ context.Context, cfg *pgx.ConnConfig) error {
+func keepCommits(cfg *pgx.ConnConfig) {
 	commits, dial := &atomic.Bool{}, cfg.DialFunc
 	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if commits.Load() {
@@ -40,7 +40,6 @@ func keepCommits(_ context.Context, cfg *pgx.ConnConfig) error {
 		conn.CustomData()[committing] = commits
 		return nil
 	}
-	return nil
 }
 
 // noticeUnreplicated records the warning of a commit whose wait was cancelled. The name of the

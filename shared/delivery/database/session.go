@@ -31,7 +31,7 @@ func (c Config) sessionConfig() (*pgx.ConnConfig, error) {
 	if c.SessionURL != "" {
 		name, url, pooled = "DATABASE_SESSION_URL", c.SessionURL, errSessionPooled
 	}
-	cfg, err := connConfig(url)
+	cfg, err := c.connConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("database: %s %w", name, err)
 	}

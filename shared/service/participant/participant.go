@@ -121,7 +121,7 @@ func serve(ctx context.Context, name string, c *Config, log *slog.Logger, wire f
 	reg, health := service.NewRegistry(), &service.Health{}
 	db.RegisterMetrics(reg, name)
 	store := delivery.NewStore(c.Delivery, db, name)
-	publisher := broker.NewPublisher(c.Broker.AMQPURL, name+" publisher", log)
+	publisher := broker.NewPublisher(c.Broker, name+" publisher", log)
 	relay := store.NewRelay(publisher, log, reg)
 	deadletters.NewStore(db, name).RegisterMetrics(reg)
 	engine := service.NewEngine(log, reg, health)

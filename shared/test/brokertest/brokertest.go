@@ -84,6 +84,14 @@ func (b *Broker) URL() string {
 	return (&url.URL{Scheme: "amqp", User: url.UserPassword(user, user), Host: b.server.Addr, Path: "/" + b.vhost}).String()
 }
 
+// SetPassword changes the password of a user with all permissions on the virtual host. If the
+// user does not exist, it is created.
+func (b *Broker) SetPassword(t testing.TB, name, password string) {
+	t.Helper()
+	b.manage(t, http.MethodPut, "users/"+name, map[string]string{"password": password, "tags": ""}, nil)
+	b.manage(t, http.MethodPut, "permissions/"+b.vhost+"/"+name, map[string]string{"configure": ".*", "write": ".*", "read": ".*"}, nil)
+}
+
 // manage calls the management API and fails the test unless it succeeds.
 func (b *Broker) manage(t testing.TB, method, path string, in, out any) {
 	t.Helper()

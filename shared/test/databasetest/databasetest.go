@@ -44,15 +44,21 @@ func run(modify func(*testcontainers.ContainerRequest)) (*containertest.Containe
 		// fsync stays on, unlike in most test databases, because some tests kill the server.
 		Cmd: []string{"postgres", "-c", "max_connections=300"},
 		Env: map[string]string{"POSTGRES_USER": admin, "POSTGRES_PASSWORD": admin, "POSTGRES_DB": template},
-		Files: []testcontainers.ContainerFile{{
-			HostFilePath: roles, ContainerFilePath: "/docker-entrypoint-initdb.d/10-roles.sh", FileMode: 0o755,
-		}},
+		Files: []testcontainers.ContainerFile{
+			{HostFilePath: roles, ContainerFilePath: "/docker-entrypoint-initdb.d/10-roles.sh", FileMode: 0o755},
+			password("orders"), password("payments"),
+		},
 		WaitingFor: wait.ForSQL("5432/tcp", "pgx", func(host string, p nat.Port) string {
 			return fmt.Sprintf("postgres://%s:%s@%s:%s/%s?sslmode=disable", admin, admin, host, p.Port(), template)
 		}),
 	}
 	modify(&req)
 	return containertest.Run(req, port)
+}
+
+// password returns the file with the password of a role, which is its name.
+func password(role string) testcontainers.ContainerFile {
+	return testcontainers.ContainerFile{Reader: strings.NewReader(role), ContainerFilePath: "/run/secrets/" + role + "_db_password", FileMode: 0o644}
 }
 
 // Database is a database with the shop's roles and schemas.
