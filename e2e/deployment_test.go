@@ -25,6 +25,8 @@ type inspected struct {
 		SecurityOpt    []string
 		PidsLimit      int
 		Memory         int
+		CPUQuota       int `json:"CpuQuota"`
+		Ulimits        []struct{ Name string }
 		RestartPolicy  struct{ Name string }
 		LogConfig      struct{ Config map[string]string }
 	}
@@ -57,6 +59,8 @@ func TestContainersAreConfined(t *testing.T) {
 			require.Contains(t, strings.Join(c.HostConfig.SecurityOpt, " "), "no-new-privileges")
 			require.Positive(t, c.HostConfig.PidsLimit)
 			require.Positive(t, c.HostConfig.Memory)
+			require.Positive(t, c.HostConfig.CPUQuota)
+			require.ElementsMatch(t, []struct{ Name string }{{"core"}, {"nofile"}}, c.HostConfig.Ulimits)
 			require.Equal(t, "unless-stopped", c.HostConfig.RestartPolicy.Name)
 			require.NotEmpty(t, c.HostConfig.LogConfig.Config["max-size"], "the log is not rotated")
 			published := 0
@@ -107,6 +111,19 @@ func TestPageHasSecurityHeaders(t *testing.T) {
 	require.NotContains(t, csp, "unsafe")
 	require.Equal(t, "nosniff", a.header.Get("X-Content-Type-Options"))
 	require.Equal(t, http.StatusNotFound, get(t, shop.Page+"/nothing").status)
+}
+
+// Neither folders nor files that are not part of the page are served.
+func TestPageServesOnlyItsFiles(t *testing.T) {
+	t.Parallel()
+	status := func(path string) int {
+		status, _, _ := send(t, http.MethodGet, shop.Page+path, "Accept", "*/*", "")
+		return status
+	}
+	require.Equal(t, http.StatusOK, status("/js/main.js"))
+	for _, path := range []string{"/js/", "/js", "/css/", "/.git/HEAD", "/.env", "/nginx.conf", "/docker-compose.yml", "/404.html"} {
+		require.Equal(t, http.StatusNotFound, status(path), path)
+	}
 }
 
 // A client cannot make the lines of a log long.
