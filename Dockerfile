@@ -2,8 +2,8 @@
 # each step is expensive on old engines, and no step needs BuildKit. The image of a service
 # contains only its static binary; the gateway's also contains the OpenAPI document.
 # The build tag nomsgpack omits an unused codec of gin; shared/third_party omits two others.
-ARG GO_IMAGE=golang:1.26
-ARG NGINX_IMAGE=nginx:1.26
+ARG GO_IMAGE=golang:1.26.8@sha256:9d2f36f06329b2a141b9db99ffa32765cf695ee57b813ca29e245e8670bcbfff
+ARG NGINX_IMAGE=nginx:1.30.5@sha256:b972f831f200b19ef0767938224f9711e74cd783718738cd7405d5cabf75c442
 
 FROM ${GO_IMAGE} AS build
 ENV CGO_ENABLED=0 GOWORK=off GOFLAGS="-trimpath -buildvcs=false -tags=nomsgpack" GOTOOLCHAIN=local

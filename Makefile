@@ -73,7 +73,7 @@ test-modules: docker ## test the Go modules with real PostgreSQL and RabbitMQ
 .PHONY: test-frontend
 test-frontend: docker ## test the JavaScript modules of the web page
 	@if command -v node >/dev/null; then cd frontend && node --test test/*.test.js; \
-	else $(ENSURE) node; $(test_env) docker run --rm -v "$(CURDIR)/frontend:/frontend:ro" -w /frontend "$${NODE_IMAGE:-node:22-slim}" sh -c "node --test test/*.test.js"; fi
+	else $(ENSURE) node; $(test_env) docker run --rm -v "$(CURDIR)/frontend:/frontend:ro" -w /frontend "$${NODE_IMAGE:-$$(deploy/images/official.sh node)}" sh -c "node --test test/*.test.js"; fi
 
 .PHONY: test-e2e
 test-e2e: docker ## test the whole shop from outside, and the web page in a browser
@@ -111,6 +111,11 @@ images: docker ## build all images; an image of a service must be smaller than 2
 		echo "$$image: $$size bytes"; \
 		[ $$image = frontend ] || [ $$size -lt 25000000 ] || { echo "the image of $$image is too large" >&2; exit 1; }; \
 	done
+
+# Dependabot updates deploy/images/official.Dockerfile; this copies its pins to the files that repeat them.
+.PHONY: pins
+pins: ## copy the pinned images to where they are used; REFRESH=true: of the current digests
+	@deploy/images/pins.sh $(if $(REFRESH),refresh)
 
 .PHONY: lint
 lint: $(BIN)/golangci-lint ## lint the Go modules

@@ -23,6 +23,7 @@ import (
 	"github.com/chromedp/chromedp/remote"
 	"github.com/stretchr/testify/require"
 
+	"gozon/shared/test/pins"
 	"gozon/shared/test/servicetest"
 )
 
@@ -44,12 +45,8 @@ func browser(t *testing.T) context.Context {
 			return ctx
 		}
 	}
-	image := os.Getenv("BROWSER_IMAGE")
-	if image == "" {
-		image = "chromedp/headless-shell:stable"
-	}
 	// The host's network makes the page reachable at the same address inside the container.
-	out, err := exec.CommandContext(t.Context(), "docker", "run", "-d", "--rm", "--network", "host", image).Output()
+	out, err := exec.CommandContext(t.Context(), "docker", "run", "-d", "--rm", "--network", "host", pins.Image("browser")).Output()
 	require.NoError(t, err)
 	id := strings.TrimSpace(string(out))
 	t.Cleanup(func() { _ = exec.Command("docker", "kill", id).Run() }) //nolint:noctx // runs after the test's context has ended

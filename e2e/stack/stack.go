@@ -20,6 +20,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"gozon/shared/test/pins"
 )
 
 const readyWithin = 3 * time.Minute
@@ -193,9 +195,7 @@ func (s *Stack) Crash(ctx context.Context, c Container) error {
 		return err
 	}
 	if c.Service == "orders" || c.Service == "payments" || c.Service == "gateway" {
-		if image = os.Getenv("POSTGRES_IMAGE"); image == "" { // the service images contain no kill command
-			image = "postgres:17"
-		}
+		image = pins.Image("postgres") // the service images contain no kill command
 	}
 	_, err = docker(ctx, nil, "run", "--rm", "--privileged", "--pid=host", "--entrypoint", "kill", strings.TrimSpace(image), "-9", strconv.Itoa(c.PID))
 	return err

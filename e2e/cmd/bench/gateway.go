@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gozon/e2e/load"
+	"gozon/shared/test/pins"
 )
 
 const (
@@ -55,7 +56,7 @@ func measureGateway(ctx context.Context, b *bench) (figures []Figure, err error)
 	if err := n.open(ctx); err != nil {
 		return nil, err
 	}
-	nginx := image("NGINX_IMAGE", "nginx:1.26")
+	nginx := pins.Image("nginx")
 	for name, config := range map[string]string{"upstream": nginxUpstream, "nginx": nginxProxy} {
 		if err := os.WriteFile(filepath.Join(folder, name+".conf"), []byte(config), 0o644); err != nil { //nolint:gosec // nginx reads it as another user
 			return nil, fmt.Errorf("gateway: %w", err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"gozon/e2e/stack"
+	"gozon/shared/test/pins"
 )
 
 // describeMachine returns what is known about the machine and the version of the shop.
@@ -22,7 +23,7 @@ func describeMachine(ctx context.Context) []Property {
 		{"CPU", cpuModel()},
 		{"Docker Engine", info},
 		{"Go", runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH},
-		{"images", strings.Join([]string{image("POSTGRES_IMAGE", "postgres:17"), image("RABBITMQ_IMAGE", "rabbitmq:4.0-management"), image("NGINX_IMAGE", "nginx:1.26")}, ", ")},
+		{"images", strings.Join([]string{pins.Image("postgres"), pins.Image("rabbitmq"), pins.Image("nginx")}, ", ")},
 	}
 }
 
@@ -46,12 +47,4 @@ func cpuModel() string {
 		}
 	}
 	return "unknown"
-}
-
-// image returns the base image that the variable names, or the default of the compose file.
-func image(variable, standard string) string {
-	if name := os.Getenv(variable); name != "" {
-		return name
-	}
-	return standard
 }

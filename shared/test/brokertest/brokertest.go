@@ -23,6 +23,7 @@ import (
 	"gozon/shared/contract/events"
 	"gozon/shared/delivery/broker"
 	"gozon/shared/test/containertest"
+	"gozon/shared/test/pins"
 	"gozon/shared/test/servicetest"
 )
 
@@ -35,7 +36,7 @@ var shared = containertest.NewShared(start)
 
 func start() (*containertest.Container, error) {
 	return containertest.Run(testcontainers.ContainerRequest{
-		Image:        containertest.Image("RABBITMQ_IMAGE", "rabbitmq:4.0-management"),
+		Image:        pins.Image("rabbitmq"),
 		Hostname:     "rabbitmq",
 		Env:          map[string]string{"RABBITMQ_DEFAULT_USER": user, "RABBITMQ_DEFAULT_PASS": user},
 		ExposedPorts: []string{"15672/tcp"},

@@ -35,14 +35,6 @@ type Container struct {
 	Addr string
 }
 
-// Image returns the value of the environment variable name, or official if it is empty.
-func Image(name, official string) string {
-	if image := os.Getenv(name); image != "" {
-		return image
-	}
-	return official
-}
-
 // Run starts a container and publishes port. The published port does not change when the
 // container is restarted.
 func Run(req testcontainers.ContainerRequest, port int) (*Container, error) {

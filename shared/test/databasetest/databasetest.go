@@ -23,6 +23,7 @@ import (
 
 	"gozon/shared/delivery/database"
 	"gozon/shared/test/containertest"
+	"gozon/shared/test/pins"
 )
 
 const (
@@ -40,7 +41,7 @@ func run(modify func(*testcontainers.ContainerRequest)) (*containertest.Containe
 	_, here, _, _ := runtime.Caller(0)
 	roles := filepath.Join(filepath.Dir(here), "..", "..", "..", "deploy", "postgres", "10-roles.sh")
 	req := testcontainers.ContainerRequest{
-		Image: containertest.Image("POSTGRES_IMAGE", "postgres:17"),
+		Image: pins.Image("postgres"),
 		// fsync stays on, unlike in most test databases, because some tests kill the server.
 		Cmd: []string{"postgres", "-c", "max_connections=300"},
 		Env: map[string]string{"POSTGRES_USER": admin, "POSTGRES_PASSWORD": admin, "POSTGRES_DB": template},

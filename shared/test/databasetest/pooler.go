@@ -13,6 +13,7 @@ import (
 	"github.com/testcontainers/testcontainers-go/wait"
 
 	"gozon/shared/test/containertest"
+	"gozon/shared/test/pins"
 )
 
 const (
@@ -44,7 +45,7 @@ func (d *Database) Pooler(t testing.TB, settings ...string) (url func(role strin
 	}
 	pooler := containertest.Own(t, func() (*containertest.Container, error) {
 		return containertest.Run(testcontainers.ContainerRequest{
-			Image:      containertest.Image("PGBOUNCER_IMAGE", "edoburu/pgbouncer:v1.24.1-p1"),
+			Image:      pins.Image("pgbouncer"),
 			Entrypoint: []string{"pgbouncer", poolerIni},
 			Files:      []testcontainers.ContainerFile{file("pgbouncer.ini", strings.Join(ini, "\n")+"\n"), file("userlist.txt", users.String())},
 			WaitingFor: wait.ForSQL(nat.Port(fmt.Sprint(poolerPort, "/tcp")), "pgx", func(host string, p nat.Port) string {
