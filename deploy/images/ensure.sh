@@ -10,15 +10,16 @@ cd "$(dirname "$0")/../.."
 
 describe() { # describe NAME sets the variables that describe an image (bash 3 has no associative arrays)
 	case "$1" in
-	postgres) variable=POSTGRES_IMAGE official=postgres:17 standin=gozon-standin/postgres:17 folder=postgres ;;
-	pgbouncer) variable=PGBOUNCER_IMAGE official=edoburu/pgbouncer:v1.24.1-p1 standin=gozon-standin/pgbouncer:1.24 folder=pgbouncer ;;
-	rabbitmq) variable=RABBITMQ_IMAGE official=rabbitmq:4.0-management standin=gozon-standin/rabbitmq:4.0 folder=rabbitmq ;;
-	nginx) variable=NGINX_IMAGE official=nginx:1.26 standin=gozon-standin/nginx:1.26 folder=nginx ;;
-	golang) variable=GO_IMAGE official=golang:1.26 standin=gozon-standin/golang:1.26 folder= ;;
-	browser) variable=BROWSER_IMAGE official=chromedp/headless-shell:stable standin=gozon-standin/browser:1 folder=browser ;;
-	node) variable=NODE_IMAGE official=node:22-slim standin=gozon-standin/browser:1 folder=browser ;;
+	postgres) variable=POSTGRES_IMAGE standin=gozon-standin/postgres:17 folder=postgres ;;
+	pgbouncer) variable=PGBOUNCER_IMAGE standin=gozon-standin/pgbouncer:1.24 folder=pgbouncer ;;
+	rabbitmq) variable=RABBITMQ_IMAGE standin=gozon-standin/rabbitmq:4.0 folder=rabbitmq ;;
+	nginx) variable=NGINX_IMAGE standin=gozon-standin/nginx:1.26 folder=nginx ;;
+	golang) variable=GO_IMAGE standin=gozon-standin/golang:1.26 folder= ;;
+	browser) variable=BROWSER_IMAGE standin=gozon-standin/browser:1 folder=browser ;;
+	node) variable=NODE_IMAGE standin=gozon-standin/browser:1 folder=browser ;;
 	*) log "unknown image $1"; exit 2 ;;
 	esac
+	official=$(deploy/images/official.sh "$1")
 }
 base=gozon-standin/base:trixie
 
