@@ -3,8 +3,10 @@ package pins
 import (
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -31,6 +33,25 @@ func TestRepeatedImagesMatchTheirPins(t *testing.T) {
 		for _, image := range images {
 			require.Contains(t, slices.Collect(maps.Values(official())), image[1], file)
 		}
+	}
+}
+
+// Actions are pinned by commit, and workflows have no more rights than they need.
+func TestWorkflowsArePinnedAndConfined(t *testing.T) {
+	t.Parallel()
+	pinned := regexp.MustCompile(`^[\w-]+/[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`)
+	files, err := filepath.Glob(path(".github/workflows/*.yml"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		text := read(t, file)
+		require.Regexp(t, `(?m)^permissions: *(\{\}|\n  contents: read)$`, text, file)
+		for line := range strings.Lines(text) {
+			if _, action, ok := strings.Cut(strings.TrimSpace(line), "uses: "); ok && !strings.HasPrefix(action, "./") {
+				require.Regexp(t, pinned, action, file)
+			}
+		}
+		require.Equal(t, strings.Count(text, "actions/checkout@"), strings.Count(text, "persist-credentials: false"), file)
 	}
 }
 
