@@ -200,6 +200,7 @@ func TestEngine(t *testing.T) {
 	require.NoError(t, stop())
 	require.Equal(t, 1, strings.Count(log.String(), "ouch"), "logged once")
 	require.Contains(t, log.String(), `"request_id"`)
+	require.Regexp(t, `"time":"[^"]+(Z|[+-]\d\d:\d\d)"`, log.String(), "with a time zone")
 }
 
 // HEAD returns the status and headers of GET, without the body, on every path.

@@ -1,4 +1,4 @@
-// Package docstest compares the documentation for operators with what it describes.
+// Package docstest compares the documentation with what it describes.
 package docstest
 
 import (
@@ -47,8 +47,7 @@ func Metrics(t testing.TB, service string, exported prometheus.Collector) {
 // without its quotes.
 func Table(t testing.TB, path string) (rows [][]string) {
 	t.Helper()
-	_, here, _, _ := runtime.Caller(0)
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(here), "../../..", path))
+	text, err := os.ReadFile(filepath.Join(root(), path))
 	require.NoError(t, err)
 	for line := range strings.Lines(string(text)) {
 		cells := strings.Split(strings.TrimSpace(line), " | ")
@@ -59,4 +58,10 @@ func Table(t testing.TB, path string) (rows [][]string) {
 		rows = append(rows, cells)
 	}
 	return rows
+}
+
+// root returns the root of the repository.
+func root() string {
+	_, here, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(here), "../../..")
 }
