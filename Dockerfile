@@ -46,6 +46,8 @@ ENTRYPOINT ["/gateway"]
 
 FROM ${NGINX_IMAGE} AS frontend
 COPY frontend/nginx.conf /etc/nginx/nginx.conf
+COPY frontend/start.sh /start.sh
 COPY frontend/public /usr/share/nginx/html
 USER 101:101
 EXPOSE 8080
+ENTRYPOINT ["/start.sh"]

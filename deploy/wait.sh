@@ -4,7 +4,7 @@ set -euo pipefail
 compose=$1
 address=$($compose port frontend 8080)
 for _ in $(seq 120); do
-	if curl -fsS -o /dev/null "http://$address/" 2>/dev/null && curl -fsS -o /dev/null "http://$($compose port gateway 8080)/readyz" 2>/dev/null; then
+	if curl -fsS -o /dev/null "http://$address/" 2>/dev/null && curl -fsS -o /dev/null "http://$($compose port gateway 8080)/audit" 2>/dev/null; then
 		case "$address" in *:80) echo "The shop runs at http://localhost" ;; *) echo "The shop runs at http://$address" ;; esac
 		exit 0
 	fi

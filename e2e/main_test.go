@@ -30,7 +30,7 @@ func run(m *testing.M) int {
 	ctx := context.Background()
 	var log bytes.Buffer
 	var err error
-	shop, err = stack.Up(ctx, stack.Options{Project: "gozon-e2e", Log: &log})
+	shop, err = stack.Up(ctx, stack.Options{Project: "gozon-e2e", Env: []string{"ALLOWED_HOSTS=shop.example"}, Log: &log})
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s\nthe shop did not start: %v\n", log.String(), err)
 		return 1

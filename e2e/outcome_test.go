@@ -254,7 +254,7 @@ func TestGatewayCrashDuringCommit(t *testing.T) { //nolint:paralleltest // it ki
 	require.NoError(t, a.err)
 	require.Equal(t, http.StatusBadGateway, a.status, a.body)
 	require.Contains(t, a.body, "/problems/upstream-unavailable")
-	resp, body := raw(t, shop.Page, "TRACE /orders HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+	resp, body := raw(t, shop.Page, "TRACE /orders HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 	require.Equal(t, http.StatusBadGateway, resp.StatusCode)
 	require.Contains(t, body, "/problems/upstream-unavailable")
 	revive(t, gateway[0])

@@ -13,11 +13,12 @@ import (
 
 func TestClientIsTheNearestAddressThatIsNotATrustedProxy(t *testing.T) {
 	t.Parallel()
-	var proxies trustedProxies
-	require.NoError(t, proxies.UnmarshalText([]byte("frontend, 10.1.0.0/16,fd00::1")))
-	proxies.resolve(t.Context(), func(context.Context, string, string) ([]netip.Addr, error) {
+	var trusted proxies
+	require.NoError(t, trusted.UnmarshalText([]byte("frontend, 10.1.0.0/16,fd00::1")))
+	c := newClients(trusted, func(context.Context, string, string) ([]netip.Addr, error) {
 		return []netip.Addr{netip.MustParseAddr("::ffff:172.18.0.3")}, nil
 	}, discard)
+	c.resolve(t.Context())
 	for name, tc := range map[string]struct {
 		peer      string
 		forwarded []string
@@ -42,34 +43,36 @@ func TestClientIsTheNearestAddressThatIsNotATrustedProxy(t *testing.T) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/orders", http.NoBody)
 		r.RemoteAddr = tc.peer
 		r.Header["X-Forwarded-For"] = tc.forwarded
-		require.Equal(t, tc.want, proxies.client(r).String(), name)
+		require.Equal(t, tc.want, c.of(r).String(), name)
 	}
 }
 
 func TestTrustedProxiesFollowTheirHostName(t *testing.T) {
 	t.Parallel()
-	var proxies trustedProxies
-	require.NoError(t, proxies.UnmarshalText([]byte("frontend")))
 	first, second := netip.MustParseAddr("172.18.0.3"), netip.MustParseAddr("172.18.0.4")
-	require.False(t, proxies.contain(first), "nothing is trusted before the first lookup")
-	answer := func(err error, addrs ...netip.Addr) {
-		proxies.resolve(t.Context(), func(context.Context, string, string) ([]netip.Addr, error) { return addrs, err }, discard)
-	}
-	answer(nil, first)
-	require.True(t, proxies.contain(first))
-	answer(errors.New("timeout"))
-	require.True(t, proxies.contain(first))
-	answer(nil, second)
-	require.False(t, proxies.contain(first))
-	require.True(t, proxies.contain(second))
+	var addrs []netip.Addr
+	var err error
+	c := newClients(proxies{hosts: []string{"frontend"}}, func(context.Context, string, string) ([]netip.Addr, error) { return addrs, err }, discard)
+	require.False(t, c.trusts(first), "nothing is trusted before the first lookup")
+	addrs = []netip.Addr{first}
+	c.resolve(t.Context())
+	require.True(t, c.trusts(first))
+	addrs, err = nil, errors.New("timeout")
+	c.resolve(t.Context())
+	require.True(t, c.trusts(first))
+	addrs, err = []netip.Addr{second}, nil
+	c.resolve(t.Context())
+	require.False(t, c.trusts(first))
+	require.True(t, c.trusts(second))
 }
 
 func TestTrustedProxiesAreValidated(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"10.0.0.0/33", "http://frontend", "frontend:8080", "two words"} {
-		require.Error(t, new(trustedProxies).UnmarshalText([]byte(text)), text)
+		require.Error(t, new(proxies).UnmarshalText([]byte(text)), text)
 	}
-	var none trustedProxies
-	require.NoError(t, none.UnmarshalText(nil))
-	require.False(t, none.contain(netip.MustParseAddr("127.0.0.1")))
+	none := newClients(proxies{}, nil, discard)
+	none.resolve(t.Context())
+	require.False(t, none.trusts(netip.MustParseAddr("127.0.0.1")))
+	require.False(t, none.trusts(netip.Addr{}))
 }

@@ -114,6 +114,9 @@ func (d document) serve() gin.HandlerFunc {
 		setHeaders(c, d.contentType, tag)
 		if d.csp != "" {
 			c.Header("Content-Security-Policy", d.csp)
+			c.Header("Cross-Origin-Opener-Policy", "same-origin")
+			c.Header("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+			c.Header("Referrer-Policy", "no-referrer")
 		}
 		serveBody(c, d.body)
 	}
@@ -172,7 +175,6 @@ func setHeaders(c *gin.Context, contentType, tag string) {
 	c.Header("Content-Type", contentType)
 	c.Header("ETag", tag)
 	c.Header("Cache-Control", "no-cache")
-	c.Header("X-Content-Type-Options", "nosniff")
 }
 
 func etag(body []byte) string {

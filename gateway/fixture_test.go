@@ -116,7 +116,7 @@ func startLimited(t testing.TB, log *slog.Logger, limit int, timeout time.Durati
 	}, m)
 	health.Add("orders", service.Degrading, f.up.ready)
 	f.setLookup(t, nil, replicas...)
-	engine := service.NewEngine(log, reg, health)
+	engine := service.NewEngine(log, reg, health, newClients(proxies{}, nil, log).identify, newGuard(allowedHosts{"a", "shop"}).check)
 	streams := newStreams(maxTestStreams, log)
 	f.admission = newAdmission("orders", limit, reg, service.NewRefusals(log, reg))
 	registerProxies(engine, map[string]*proxy{"/orders": newProxy(f.up, f.admission, timeout, streams, log, m)}, f.bodies)

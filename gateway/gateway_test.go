@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -41,7 +42,7 @@ func TestRoutes(t *testing.T) {
 func TestRequestsAreForwardedUnchanged(t *testing.T) {
 	t.Parallel()
 	f := start(t, time.Minute, serveAt(t, "127.0.0.1:0", echo))
-	for _, path := range []string{"/orders", "/orders/", "/orders?user_id=1", "/orders/a%2Fb/c/?x=%20y"} {
+	for _, path := range []string{"/orders", "/orders/", "/orders?user_id=1", "/orders/a%3Fb/c/?x=%20y"} {
 		for _, method := range []string{http.MethodPost, http.MethodDelete} {
 			resp, body := f.call(t, method, path, strings.NewReader("hello"))
 			require.Equal(t, http.StatusOK, resp.StatusCode)
@@ -99,7 +100,9 @@ func TestResponseHeaders(t *testing.T) {
 		h.Set("Connection", "X-Secret, Keep-Alive")
 	}))
 	resp, _ := f.call(t, http.MethodGet, "/orders", http.NoBody, "X-Request-Id", "mine")
-	require.Equal(t, http.Header{"Set-Cookie": {"a", "b"}, "Date": {"now"}, "X-Request-Id": {"mine"}, "Content-Length": {"0"}}, resp.Header)
+	want := http.Header{"Set-Cookie": {"a", "b"}, "Date": {"now"}, "X-Request-Id": {"mine"}, "Content-Length": {"0"}}
+	maps.Copy(want, newGuard(nil).header)
+	require.Equal(t, want, resp.Header)
 }
 
 func TestInformationalResponsesAreForwarded(t *testing.T) {

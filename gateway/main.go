@@ -1,10 +1,12 @@
 // Command gateway is the shop's single entry point. It forwards requests to the services
 // and hides how many replicas a service has and where they run.
 //
-//	request ─► read body (≤ limit) ─► route by first path segment ─► replica with the fewest requests in flight ─► service
+//	request ─► guard ─► read body (≤ limit) ─► route by first path segment ─► replica with the fewest requests in flight ─► service
 //
 // Failures:
 //
+//	foreign host name, ambiguous path,    421, 400, 403: nothing was sent
+//	request of another site
 //	connecting to a replica fails         the replica is skipped for a while and the next one is tried: nothing was sent
 //	connecting to every replica fails     502, nothing was done
 //	connection lost after the request     GET, HEAD and POST with an Idempotency-Key are sent once more,
@@ -44,7 +46,9 @@ type config struct {
 	MaxStreams      int           `env:"MAX_STREAMS" envDefault:"6000" usage:"maximum number of open event streams"`
 	OpenAPIFile     string        `env:"OPENAPI_FILE" envDefault:"/openapi.yaml" usage:"OpenAPI document, served at /openapi.yaml and shown at /docs"`
 	MaxInFlight     int           `env:"MAX_IN_FLIGHT" envDefault:"512" usage:"maximum number of requests of each kind (reads, POSTs that create, other writes) in flight to one service; event streams do not count"`
-	ResolveEvery    time.Duration `env:"RESOLVE_EVERY" envDefault:"2s" usage:"interval between lookups of the replicas of a service"`
+	ResolveEvery    time.Duration `env:"RESOLVE_EVERY" envDefault:"2s" usage:"interval between lookups of the replicas of a service and of the trusted proxies"`
+	AllowedHosts    allowedHosts  `env:"ALLOWED_HOSTS" envDefault:"" usage:"host names and addresses that clients may use, comma separated and without ports; localhost, 127.0.0.1 and [::1] always are"`
+	TrustedProxies  proxies       `env:"TRUSTED_PROXIES" envDefault:"" usage:"host names and networks of proxies whose X-Forwarded-For is believed, comma separated"`
 }
 
 // Validate reports every invalid value.
@@ -89,7 +93,8 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 		return err
 	}
 	reg, health := service.NewRegistry(), &service.Health{}
-	engine := service.NewEngine(log, reg, health)
+	clients := newClients(cfg.TrustedProxies, net.DefaultResolver.LookupNetIP, log)
+	engine := service.NewEngine(log, reg, health, clients.identify, newGuard(cfg.AllowedHosts).check)
 	if err := registerDocs(engine, contract); err != nil {
 		return errors.Join(err, api.Close(), metrics.Close())
 	}
@@ -97,6 +102,8 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	streams := newStreams(cfg.MaxStreams, log)
 	parts := []service.Part{service.ReleaseMemory(), {Name: "streams", Run: func(ctx context.Context) error {
 		return streams.run(ctx, health.Done())
+	}}, {Name: "resolver for trusted proxies", Run: func(ctx context.Context) error {
+		return clients.run(ctx, cfg.ResolveEvery)
 	}}}
 	proxies := map[string]*proxy{}
 	for _, r := range cfg.Routes {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -43,8 +42,8 @@ func newOutgoing(wire []byte, r *http.Request, body []byte) outgoing {
 		}
 	}
 	wire = appendHeader(wire, service.RequestIDHeader, r.Header.Get(service.RequestIDHeader))
-	if ip, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		wire = appendHeader(wire, "X-Forwarded-For", ip)
+	if client := clientAddress(r); client.IsValid() {
+		wire = appendHeader(wire, "X-Forwarded-For", client.String())
 	}
 	wire = appendHeader(wire, "X-Forwarded-Host", host)
 	proto := "http"

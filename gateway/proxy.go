@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -69,11 +70,13 @@ func forwardInformational(w gin.ResponseWriter, i http1.Informational) {
 	if !ok {
 		return
 	}
-	id := w.Header().Get(service.RequestIDHeader)
-	copyHeader(w.Header(), i.Header)
+	header := w.Header()
+	final := maps.Clone(header)
+	clear(header)
+	copyHeader(header, i.Header)
 	plain.Unwrap().WriteHeader(i.StatusCode)
-	clear(w.Header())
-	w.Header().Set(service.RequestIDHeader, id)
+	clear(header)
+	maps.Copy(header, final)
 }
 
 // copyHeader adds the headers of a response to those of the response to the client. They

@@ -145,7 +145,7 @@ func TestSlowClientIsDisconnected(t *testing.T) {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://")) //nolint:noctx // the test closes it
 	require.NoError(t, err)
 	defer conn.Close()
-	_, err = fmt.Fprint(conn, "GET /orders/events HTTP/1.1\r\nHost: orders\r\n\r\n")
+	_, err = fmt.Fprint(conn, "GET /orders/events HTTP/1.1\r\nHost: shop\r\n\r\n")
 	require.NoError(t, err)
 	<-ended
 	require.NoError(t, f.stop())

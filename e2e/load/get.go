@@ -25,7 +25,7 @@ func (c *Client) GetFor(ctx context.Context, connections int, path string, durat
 		if err := p.SetDeadline(time.Now().Add(duration + 20*time.Second)); err != nil {
 			return fmt.Errorf("get %s: %w", path, err)
 		}
-		request := []byte("GET " + path + " HTTP/1.1\r\nHost: " + p.host + "\r\n\r\n")
+		request := []byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n")
 		for ctx.Err() == nil {
 			if _, err := p.Write(request); err != nil {
 				return fmt.Errorf("get %s: %w", path, err)
@@ -58,7 +58,7 @@ func (c *Client) Latencies(ctx context.Context, n int, path func(i int) string) 
 			return nil, fmt.Errorf("get: %w", err)
 		}
 		start := time.Now()
-		if _, err := fmt.Fprintf(p, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", path(i), p.host); err != nil {
+		if _, err := fmt.Fprintf(p, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", path(i), host); err != nil {
 			return nil, fmt.Errorf("get: %w", err)
 		}
 		if err := readResponse(p); err != nil {

@@ -38,6 +38,7 @@ func (c *Client) Post(ctx context.Context, path, key string, body []byte) (int, 
 	if err != nil {
 		return 0, nil, fmt.Errorf("request: %w", err)
 	}
+	req.Host = host
 	req.Header.Set("Content-Type", "application/json")
 	if key != "" {
 		req.Header.Set("Idempotency-Key", key)

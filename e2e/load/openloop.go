@@ -82,5 +82,6 @@ func (c *Client) Get(ctx context.Context, path string) (int, []byte, error) {
 	if err != nil {
 		return 0, nil, fmt.Errorf("request: %w", err)
 	}
+	req.Host = host
 	return c.do(req)
 }

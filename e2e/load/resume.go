@@ -103,7 +103,7 @@ func (f *following) follow(ctx context.Context, base string, user int) (open boo
 	}
 	defer p.Close()
 	defer context.AfterFunc(ctx, func() { _ = p.Close() })()
-	request := fmt.Sprintf("GET /orders/events?user_id=%d HTTP/1.1\r\nHost: %s\r\n", user, p.host)
+	request := fmt.Sprintf("GET /orders/events?user_id=%d HTTP/1.1\r\nHost: %s\r\n", user, host)
 	if f.last != "" {
 		request += "Last-Event-ID: " + f.last + "\r\n"
 	}

@@ -118,7 +118,7 @@ func (s *steady) exchange(ctx context.Context, method, path, key string, body []
 	if err := s.p.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		return 0, nil, err
 	}
-	head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\n", method, path, s.p.host)
+	head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\n", method, path, host)
 	if key != "" {
 		head += "Idempotency-Key: " + key + "\r\n"
 	}

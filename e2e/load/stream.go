@@ -35,7 +35,7 @@ func (c *Client) Follow(ctx context.Context, user int, changed func(Change)) (*S
 		_ = p.Close()
 		return nil, fmt.Errorf("follow user %d: %w", user, err)
 	}
-	if _, err := fmt.Fprintf(p, "GET /orders/events?user_id=%d HTTP/1.1\r\nHost: %s\r\n\r\n", user, p.host); err != nil {
+	if _, err := fmt.Fprintf(p, "GET /orders/events?user_id=%d HTTP/1.1\r\nHost: %s\r\n\r\n", user, host); err != nil {
 		return fail(err)
 	}
 	if err := p.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {

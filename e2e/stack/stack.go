@@ -26,10 +26,6 @@ import (
 
 const readyWithin = 3 * time.Minute
 
-// readinessAge is how old a report of /readyz may be: a service runs its checks at most once
-// per second.
-const readinessAge = time.Second
-
 // Options configures [Up].
 type Options struct {
 	Project string         // name of the compose project
@@ -112,24 +108,23 @@ func (s *Stack) Compose(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// Wait waits until the page responds and the gateway reports "ready" (not "degraded"). It
-// does not trust a report that may be from before the call.
+// Wait waits until the page responds and the gateway reaches the other services, which an
+// audit needs.
 func (s *Stack) Wait(ctx context.Context) error {
-	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		page, _ := get(ctx, s.Page+"/")
-		ready, body := get(ctx, s.API+"/readyz")
-		if time.Since(start) > readinessAge && page == http.StatusOK && ready == http.StatusOK && strings.Contains(body, `"ready"`) {
+		audit, body := get(ctx, s.API+"/audit")
+		if page == http.StatusOK && audit == http.StatusOK {
 			return nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("the shop is not ready: page %d, gateway %d %s", page, ready, body)
+			return fmt.Errorf("the shop is not ready: page %d, audit %d %s", page, audit, body)
 		}
 	}
 }

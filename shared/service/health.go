@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -148,9 +149,10 @@ func (h *Health) routes(r gin.IRoutes) {
 	Handle(r, http.MethodGet, "/readyz", func(c *gin.Context) { c.JSON(h.Ready()) })
 }
 
-// Healthcheck returns nil if /readyz of the service at addr responds 200. An addr without a
-// host, such as ":8080", means this host. Container health checks use it.
-func Healthcheck(ctx context.Context, addr string) error {
+// Healthcheck writes the response of /readyz of the service at addr to w. It returns nil if the
+// status is 200. An addr without a host, such as ":8080", means this host. Container health
+// checks use it.
+func Healthcheck(ctx context.Context, addr string, w io.Writer) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return fmt.Errorf("healthcheck: %w", err)
@@ -169,6 +171,9 @@ func Healthcheck(ctx context.Context, addr string) error {
 		return fmt.Errorf("healthcheck: %w", err)
 	}
 	defer resp.Body.Close()
+	if _, err := io.Copy(w, resp.Body); err != nil {
+		return fmt.Errorf("healthcheck: %w", err)
+	}
 	if resp.StatusCode != http.StatusOK {
 		return errors.New("healthcheck: " + resp.Status)
 	}

@@ -36,8 +36,9 @@ func NewRegistry() *prometheus.Registry {
 // It records the duration of requests in reg and logs them: status 500 and above at level
 // warn, 400 and above at info, and others at debug, because at thousands of requests per
 // second logging costs more than the request. That includes status 503, of which there are
-// most under overload: what causes it is logged where it is detected.
-func NewEngine(log *slog.Logger, reg prometheus.Registerer, health *Health) *gin.Engine {
+// most under overload: what causes it is logged where it is detected. The middleware runs for
+// every request, also if no route matches it.
+func NewEngine(log *slog.Logger, reg prometheus.Registerer, health *Health, middleware ...gin.HandlerFunc) *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
 	e.RedirectTrailingSlash = false
@@ -47,6 +48,7 @@ func NewEngine(log *slog.Logger, reg prometheus.Registerer, health *Health) *gin
 		panic(err) // nil is always valid
 	}
 	e.Use(observe(log, reg), recovery(log))
+	e.Use(middleware...)
 	e.NoRoute(func(c *gin.Context) { problem.Write(c, problem.NotFound("there is nothing at this path")) })
 	e.NoMethod(MethodNotAllowed)
 	health.routes(e)
@@ -223,6 +225,8 @@ func newServer(h http.Handler) *http.Server {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       2 * time.Minute, // longer than the idle timeout of the gateway
 		MaxHeaderBytes:    32 << 10,
+
+		DisableGeneralOptionsHandler: true, // h also handles OPTIONS *
 	}
 }
 

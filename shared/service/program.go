@@ -61,11 +61,11 @@ func Main(p Program) {
 // Run runs one command and returns the exit code: 0 for success, 1 for a failure, 2 for
 // invalid arguments or configuration.
 func (p Program) Run(ctx context.Context, args []string, environ map[string]string, stderr io.Writer) int {
+	call := Call{Stdin: p.Stdin, Stdout: p.Stdout, Stderr: stderr}
 	commands := append([]Command{{Name: "healthcheck", Usage: "check whether the running service is ready", Run: func(ctx context.Context, _ *slog.Logger) error {
-		return Healthcheck(ctx, p.Frame.HTTPAddr)
+		return Healthcheck(ctx, p.Frame.HTTPAddr, call.Stdout)
 	}}}, p.Commands...)
 	command := Command{Run: p.Serve}
-	call := Call{Stdin: p.Stdin, Stdout: p.Stdout, Stderr: stderr}
 	if call.Stdin == nil {
 		call.Stdin = os.Stdin
 	}

@@ -100,7 +100,8 @@ func imageSize(ctx context.Context, s *shop, service string) (float64, error) {
 var errUnreachable = errors.New("its container is not reachable from here, as it is on Linux")
 
 // timeToReady restarts the container of a service and returns the time from its start, as
-// the engine recorded it, until /readyz reports "ready".
+// the engine recorded it, until /readyz reports "ready". The gateway is ready when it completes an
+// audit: it answers probes only from inside its container.
 func (s *shop) timeToReady(ctx context.Context, service string) (time.Duration, error) {
 	found, err := s.Containers(ctx, service)
 	if err != nil {
@@ -118,12 +119,16 @@ func (s *shop) timeToReady(ctx context.Context, service string) (time.Duration, 
 	if found, err = s.Containers(ctx, service); err != nil || len(found) != 1 {
 		return 0, errors.Join(fmt.Errorf("%d containers after a restart, want 1", len(found)), err)
 	}
+	path, want := "/readyz", `"ready"`
+	if service == "gateway" {
+		path, want = "/audit", `"ok"`
+	}
 	client := load.NewClient("http://"+found[0].IP+":8080", 1)
 	var at time.Time
 	if err := waitUntil(ctx, readyWithin, func() (bool, error) {
-		status, body, err := client.Get(ctx, "/readyz")
+		status, body, err := client.Get(ctx, path)
 		at = time.Now()
-		return err == nil && status == 200 && strings.Contains(string(body), `"ready"`), nil
+		return err == nil && status == 200 && strings.Contains(string(body), want), nil
 	}); err != nil {
 		return 0, fmt.Errorf("not ready: %w", err)
 	}

@@ -60,6 +60,9 @@ func InvalidParameter(name, detail string) *Problem {
 	return p
 }
 
+// CrossSite returns a 403 for a request that a browser sent on behalf of another site.
+func CrossSite(detail string) *Problem { return newProblem(crossSite, detail) }
+
 // NotFound returns a 404.
 func NotFound(detail string) *Problem { return newProblem(notFound, detail) }
 
@@ -86,6 +89,9 @@ func TooLarge(detail string) *Problem { return newProblem(bodyTooLarge, detail) 
 
 // UnsupportedMediaType returns a 415 for a body that is not declared as JSON.
 func UnsupportedMediaType(detail string) *Problem { return newProblem(unsupportedMediaType, detail) }
+
+// Misdirected returns a 421 for a request to a host name that is not one of the shop's.
+func Misdirected(detail string) *Problem { return newProblem(misdirected, detail) }
 
 // Internal returns a 500 for an unexpected error. The cause belongs in the log, never in
 // the response.

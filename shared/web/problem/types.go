@@ -33,6 +33,12 @@ var (
 		"A path parameter, query parameter or header has an invalid value. The request was not processed. The errors array names the parameter.",
 		"Correct the parameter. Sending the request again unchanged will fail again.",
 	}
+	crossSite = Type{
+		"cross-site-request", "Cross-site request",
+		[]int{http.StatusForbidden},
+		"A browser sent this request on behalf of another site, which may not change anything in the shop. The request was not processed.",
+		"Send the request from a page of the shop. A client that is not a browser should send neither Origin nor Sec-Fetch-Site.",
+	}
 	notFound = Type{
 		"not-found", "Not found",
 		[]int{http.StatusNotFound},
@@ -68,6 +74,12 @@ var (
 		[]int{http.StatusUnsupportedMediaType},
 		"The Content-Type of the body is not JSON. The request was not processed.",
 		"Send the header Content-Type: application/json.",
+	}
+	misdirected = Type{
+		"misdirected-request", "Misdirected request",
+		[]int{http.StatusMisdirectedRequest},
+		"The host name in the request is not one of the shop's. The request was not processed.",
+		"Use the address of the shop. Its operator lists the host names in ALLOWED_HOSTS.",
 	}
 	invalidRequest = Type{
 		"invalid-request", "Invalid request",
@@ -110,8 +122,9 @@ var (
 // Types returns all problem types, in the order of the API contract.
 func Types() []Type {
 	return []Type{
-		malformedRequest, invalidParameter, notFound, methodNotAllowed, notCancellable, requestInFlight, bodyTooLarge,
-		unsupportedMediaType, invalidRequest, idempotencyKeyReused, internal, upstreamUnavailable, outcomeUnknown, unavailable,
+		malformedRequest, invalidParameter, crossSite, notFound, methodNotAllowed, notCancellable, requestInFlight,
+		bodyTooLarge, unsupportedMediaType, misdirected, invalidRequest, idempotencyKeyReused, internal, upstreamUnavailable,
+		outcomeUnknown, unavailable,
 	}
 }
 
