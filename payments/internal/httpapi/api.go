@@ -30,7 +30,7 @@ type API struct {
 func (a API) Register(r web.Router) {
 	r.Problems = map[error]*problem.Problem{
 		payment.ErrAccountNotFound: problem.NotFound("this user has no account"),
-		payment.ErrBalanceTooLarge: problem.Invalid(problem.Field{Pointer: "/balance", Detail: payment.ErrBalanceTooLarge.Error()}),
+		payment.ErrDepositsTooLarge: problem.Invalid(problem.Field{Pointer: "/balance", Detail: payment.ErrDepositsTooLarge.Error()}),
 	}
 	r.Handle(http.MethodPost, "/accounts", a.deposit)
 	r.Handle(http.MethodGet, "/accounts/:user_id", a.account)

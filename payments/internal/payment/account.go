@@ -34,7 +34,8 @@ const (
 type Account struct {
 	UserID    int64
 	Balance   money.Amount
-	Seq       int64 // of the newest entry; 0 if there is none
+	Seq       int64        // of the newest entry; 0 if there is none
+	Deposited money.Amount // sum of the top-ups: the balance and what may still be refunded
 	CreatedAt time.Time
 }
 
@@ -51,15 +52,18 @@ type Entry struct {
 	CreatedAt     time.Time
 }
 
-// TopUp adds amount to the account, from outside the shop. The error is [ErrAmount] or
-// [ErrBalanceTooLarge]; then the account is unchanged.
+// TopUp adds amount to the account, from outside the shop. The limit is for the sum of all
+// top-ups, not for the balance: charges and refunds only move that sum between the balance and
+// what may still be refunded, so no refund can raise the balance above it. The error is
+// [ErrAmount] or [ErrDepositsTooLarge]; then the account is unchanged.
 func (a *Account) TopUp(amount money.Amount, at time.Time) (Entry, error) {
 	switch {
 	case amount <= 0:
 		return Entry{}, ErrAmount
-	case amount > money.Max-a.Balance:
-		return Entry{}, ErrBalanceTooLarge
+	case amount > money.Max-a.Deposited:
+		return Entry{}, ErrDepositsTooLarge
 	}
+	a.Deposited += amount
 	return a.post(Entry{Kind: KindTopUp, Debit: LedgerExternal, Credit: LedgerUser, Amount: amount, CreatedAt: at}, amount), nil
 }
 
@@ -77,10 +81,9 @@ func (a *Account) Charge(orderID uuid.UUID, amount money.Amount, at time.Time) (
 	}, -amount), nil
 }
 
-// Refund returns amount to the account, for an order. A charge can always be refunded, so
-// the limit for top-ups does not apply. Only the range of int64 does, which is thousands of
-// times larger. The error is [ErrAmount] or [ErrBalanceTooLarge]; then the account is
-// unchanged.
+// Refund returns amount to the account, for an order. The limit of [Account.TopUp] leaves room
+// for every refund. The error is [ErrAmount], or [ErrBalanceTooLarge] if more was deposited
+// before that limit existed; then the account is unchanged.
 func (a *Account) Refund(orderID uuid.UUID, amount money.Amount, at time.Time) (Entry, error) {
 	switch {
 	case amount <= 0:

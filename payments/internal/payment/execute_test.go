@@ -2,7 +2,6 @@ package payment
 
 import (
 	"fmt"
-	"math"
 	"testing"
 
 	"github.com/google/uuid"
@@ -174,24 +173,6 @@ func TestPaymentCreatedAndRefundedInOneBatchIsWrittenOnce(t *testing.T) {
 	require.Equal(t, earlier.OrderID, c.Refunded[0].OrderID)
 	require.Len(t, c.Entries, 3)
 	require.Equal(t, []Account{{UserID: 1, Balance: 100, Seq: 4}}, c.Accounts)
-}
-
-func TestRefundMayExceedTheLimitForTopUps(t *testing.T) {
-	t.Parallel()
-	a := Account{UserID: 1, Balance: money.Max}
-	e, err := a.Refund(uuid.New(), 5, at)
-	require.NoError(t, err)
-	require.Equal(t, money.Max+5, a.Balance)
-	require.Equal(t, LedgerShop, e.Debit)
-	require.Equal(t, LedgerUser, e.Credit)
-	_, err = a.TopUp(1, at)
-	require.ErrorIs(t, err, ErrBalanceTooLarge)
-	a.Balance = math.MaxInt64 - 4
-	_, err = a.Refund(uuid.New(), 5, at)
-	require.ErrorIs(t, err, ErrBalanceTooLarge)
-	_, err = a.Refund(uuid.New(), 0, at)
-	require.ErrorIs(t, err, ErrAmount)
-	require.EqualValues(t, 1, a.Seq)
 }
 
 func TestContradictoryCommandIsRejected(t *testing.T) {

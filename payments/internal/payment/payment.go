@@ -37,7 +37,8 @@ func (RuleError) Permanent() bool { return true }
 var (
 	ErrAccountNotFound   = RuleError("account not found")
 	ErrInsufficientFunds = RuleError("insufficient funds")
-	ErrBalanceTooLarge   = RuleError("the balance would exceed " + money.Max.String())
+	ErrDepositsTooLarge  = RuleError("all deposits to the account together would exceed " + money.Max.String())
+	ErrBalanceTooLarge   = RuleError("the balance would be out of range")
 	ErrAmount            = RuleError("amount must be positive")
 	// ErrContradiction is a command with another user or amount than the order's payment.
 	ErrContradiction = RuleError("the message contradicts the order's payment")

@@ -21,17 +21,18 @@ func TestTopUp(t *testing.T) {
 	}{
 		"from zero":      {0, 1, 1, nil},
 		"to the limit":   {1, money.Max - 1, money.Max, nil},
-		"over the limit": {1, money.Max, 1, ErrBalanceTooLarge},
-		"at the limit":   {money.Max, 1, money.Max, ErrBalanceTooLarge},
+		"over the limit": {1, money.Max, 1, ErrDepositsTooLarge},
+		"at the limit":   {money.Max, 1, money.Max, ErrDepositsTooLarge},
 		"zero":           {5, 0, 5, ErrAmount},
 		"negative":       {5, -1, 5, ErrAmount},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := Account{UserID: 1, Balance: tc.balance, Seq: 7}
+			a := Account{UserID: 1, Balance: tc.balance, Seq: 7, Deposited: tc.balance}
 			e, err := a.TopUp(tc.amount, at)
 			require.ErrorIs(t, err, tc.err)
 			require.Equal(t, tc.want, a.Balance)
+			require.Equal(t, tc.want, a.Deposited)
 			if tc.err != nil {
 				require.EqualValues(t, 7, a.Seq)
 				return

@@ -78,7 +78,7 @@ type Deposited struct {
 }
 
 // Deposit makes a set of deposits in one transaction, each at most once under its key. It
-// returns one response per request, whose error may be [ErrBalanceTooLarge] or
+// returns one response per request, whose error may be [ErrDepositsTooLarge] or
 // [ErrAmount]. Deposits to one account are made in the order of the set.
 func (s *Service) Deposit(ctx context.Context, requests []idempotency.Request[Deposit]) (responses []idempotency.Response[Deposited], err error) {
 	err = s.store.InTx(ctx, func(tx Tx) error {

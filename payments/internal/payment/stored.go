@@ -19,6 +19,7 @@ type storedAccount struct {
 	UserID    int64        `json:"UserID"`
 	Balance   money.Amount `json:"Balance"`
 	Seq       int64        `json:"Seq"`
+	Deposited money.Amount `json:"Deposited"`
 	CreatedAt time.Time    `json:"CreatedAt"`
 }
 

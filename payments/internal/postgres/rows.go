@@ -16,6 +16,7 @@ type accountRow struct {
 	UserID    int64 `gorm:"primaryKey"`
 	Balance   int64
 	Seq       int64
+	Deposited int64
 	CreatedAt time.Time `gorm:"<-:create"`
 }
 
@@ -23,11 +24,11 @@ type accountRow struct {
 func (accountRow) TableName() string { return Schema + ".accounts" }
 
 func newAccountRow(a payment.Account) accountRow {
-	return accountRow{UserID: a.UserID, Balance: int64(a.Balance), Seq: a.Seq, CreatedAt: a.CreatedAt}
+	return accountRow{UserID: a.UserID, Balance: int64(a.Balance), Seq: a.Seq, Deposited: int64(a.Deposited), CreatedAt: a.CreatedAt}
 }
 
 func (r accountRow) account() payment.Account {
-	return payment.Account{UserID: r.UserID, Balance: money.Amount(r.Balance), Seq: r.Seq, CreatedAt: r.CreatedAt.UTC()}
+	return payment.Account{UserID: r.UserID, Balance: money.Amount(r.Balance), Seq: r.Seq, Deposited: money.Amount(r.Deposited), CreatedAt: r.CreatedAt.UTC()}
 }
 
 // paymentRow is a row of payments. It is the only list of the table's columns.

@@ -15,10 +15,9 @@ import (
 // Amount is an amount of money in minor units: 1999 is 19.99.
 type Amount int64
 
-// Max is the largest amount that a request may contain, and the largest balance that a
-// top-up may reach: 9999999999999.99. Numbers of up to fifteen digits survive a round
-// trip through a double, so every JSON parser reads them without loss. Only refunds can
-// raise a balance above Max, because money that was charged is always returned.
+// Max is the largest amount that a request may contain, and the largest sum of all deposits to
+// an account, so a balance cannot exceed it: 9999999999999.99. Numbers of up to fifteen digits
+// survive a round trip through a double, so every JSON parser reads them without loss.
 const Max Amount = 999_999_999_999_999
 
 const (
