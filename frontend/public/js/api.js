@@ -14,15 +14,17 @@ const IN_FLIGHT = 'request-in-flight'; // the first request with the same key ha
  * - fields: error texts by field name; errors without a field are in message
  * - done: 'no' if the shop refused and nothing happened, 'unknown' if the request may have been processed
  * - transient: whether the same call may succeed later
+ * - retryAfter: how long the shop asks to wait before that, in milliseconds
  */
 export class ApiError extends Error {
-  constructor({ status = 0, kind = '', message, fields = {}, requestId = '', cause }) {
+  constructor({ status = 0, kind = '', message, fields = {}, requestId = '', retryAfter = 0, cause }) {
     super(message, { cause });
     this.name = 'ApiError';
     this.status = status;
     this.kind = kind;
     this.fields = fields;
     this.requestId = requestId;
+    this.retryAfter = retryAfter;
     const refused = (status >= 400 && status < 500) || status === 503;
     this.done = refused && kind !== IN_FLIGHT ? 'no' : 'unknown';
     this.transient = this.done === 'unknown' || status === 429 || status === 503;
@@ -59,6 +61,7 @@ export function problemError(response, body) {
     message: others.join('; ') || problem.detail || problem.title || `the shop returned error ${status}`,
     fields,
     requestId: problem.request_id || response.headers.get('X-Request-Id') || '',
+    retryAfter: (Number(response.headers.get('Retry-After')) || 0) * 1_000, // the shop sends seconds, never a date
   });
 }
 

@@ -23,6 +23,7 @@ const LABELS = { item: 'Item', price: 'Price', balance: 'Amount', user_id: 'User
 // Problems whose detail is meant for developers, in a shopper's words. Other problems are shown with their detail.
 const PROBLEMS = {
   internal: 'something went wrong on our side',
+  'too-many-requests': 'you have sent too many requests in a short time',
   unavailable: 'the shop is temporarily unavailable',
   'upstream-unavailable': 'part of the shop is not available right now',
   'outcome-unknown': 'we did not get a response from the shop',

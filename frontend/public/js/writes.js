@@ -26,7 +26,7 @@ export function createWrites(api, store, reads, { intentStorage = { all: () => (
   };
 
   // Sends the same request until its outcome is known, the retries are used up or MAX_DURATION has passed. Returns {action} or {error, unknown}.
-  // Once an attempt may have been processed, only a definite answer settles the outcome; a 503 to a retry does not.
+  // Once an attempt may have been processed, only a definite answer settles the outcome; a 503 or 429 to a retry does not.
   async function attempt(intent) {
     const started = now();
     let { unknown } = intent;
@@ -37,7 +37,9 @@ export function createWrites(api, store, reads, { intentStorage = { all: () => (
         if (!(error instanceof ApiError)) throw error;
         unknown = error.transient && (unknown || error.done === 'unknown');
         if (!error.transient || retries >= retryDelays.length) return { error, unknown };
-        await new Promise((resolve) => { setTimeout(resolve, retryDelays[retries]); });
+        const delay = Math.max(retryDelays[retries], error.retryAfter);
+        if (now() - started + delay > MAX_DURATION) return { error, unknown };
+        await new Promise((resolve) => { setTimeout(resolve, delay); });
         if (now() - started > MAX_DURATION) return { error, unknown };
       }
     }
