@@ -44,8 +44,11 @@ var errNotAReport = errors.New("the response is not an audit report")
 
 // registerAudit registers /audit, which joins the audits of the two services. It responds
 // with a problem unless both have completed theirs.
-func registerAudit(e *gin.Engine, orders, payments *proxy) {
+func registerAudit(e *gin.Engine, orders, payments *proxy, limits *limits) {
 	service.Handle(e, http.MethodGet, "/audit", func(c *gin.Context) {
+		if !limits.admit(c) {
+			return
+		}
 		full, err := request.Full(c.Request)
 		if invalid, ok := errors.AsType[*problem.Problem](err); ok {
 			problem.Write(c, invalid)

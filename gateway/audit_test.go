@@ -43,7 +43,7 @@ func report(format, differences string) http.HandlerFunc {
 func serveAudit(t *testing.T, orders, payments *backend) (call func(method, path string) (*http.Response, string)) {
 	t.Helper()
 	reg := service.NewRegistry()
-	m, streams, engine := newMetrics(reg), newStreams(maxTestStreams, discard), service.NewEngine(discard, reg, &service.Health{})
+	m, streams, engine := newMetrics(reg), newStreams(maxTestStreams, 0, discard, nil), service.NewEngine(discard, reg, &service.Health{})
 	proxies := map[string]*proxy{}
 	for prefix, b := range map[string]*backend{"/orders": orders, "/accounts": payments} {
 		target, err := url.Parse("http://" + b.addr.String())
@@ -52,8 +52,8 @@ func serveAudit(t *testing.T, orders, payments *backend) (call func(method, path
 		require.NoError(t, up.resolve(t.Context()))
 		proxies[prefix] = newProxy(up, unlimitedAdmission(up.name), 200*time.Millisecond, streams, discard, m)
 	}
-	registerProxies(engine, proxies, newBodies(64<<10, testBudget))
-	registerAudit(engine, proxies["/orders"], proxies["/accounts"])
+	registerProxies(engine, proxies, off, newBodies(64<<10, testBudget))
+	registerAudit(engine, proxies["/orders"], proxies["/accounts"], off)
 	srv := httptest.NewServer(engine)
 	t.Cleanup(srv.Close)
 	return func(method, path string) (*http.Response, string) {

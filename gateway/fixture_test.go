@@ -104,6 +104,20 @@ func unlimitedAdmission(name string) *admission {
 
 func startLimited(t testing.TB, log *slog.Logger, limit int, timeout time.Duration, replicas ...*backend) *fixture {
 	t.Helper()
+	return startAs(t, log, limit, clientLimits{}, timeout, replicas...)
+}
+
+// clientLimits are the limits of each client. The zero value is none.
+type clientLimits struct {
+	reads, writes, keys quota
+	streams             int
+}
+
+// off limits no client.
+var off = newLimits(quota{}, quota{}, quota{}, nil)
+
+func startAs(t testing.TB, log *slog.Logger, limit int, perClient clientLimits, timeout time.Duration, replicas ...*backend) *fixture {
+	t.Helper()
 	reg, health := service.NewRegistry(), &service.Health{}
 	f := &fixture{reg: reg, bodies: newBodies(64<<10, testBudget)}
 	m := newMetrics(reg)
@@ -117,9 +131,11 @@ func startLimited(t testing.TB, log *slog.Logger, limit int, timeout time.Durati
 	health.Add("orders", service.Degrading, f.up.ready)
 	f.setLookup(t, nil, replicas...)
 	engine := service.NewEngine(log, reg, health, newClients(proxies{}, nil, log).identify, newGuard(allowedHosts{"a", "shop"}).check)
-	streams := newStreams(maxTestStreams, log)
+	limited := service.NewLimited(log, reg)
+	streams := newStreams(maxTestStreams, perClient.streams, log, limited)
 	f.admission = newAdmission("orders", limit, reg, service.NewRefusals(log, reg))
-	registerProxies(engine, map[string]*proxy{"/orders": newProxy(f.up, f.admission, timeout, streams, log, m)}, f.bodies)
+	registerProxies(engine, map[string]*proxy{"/orders": newProxy(f.up, f.admission, timeout, streams, log, m)},
+		newLimits(perClient.reads, perClient.writes, perClient.keys, limited), f.bodies)
 	l, err := service.Listen(t.Context(), "127.0.0.1:0")
 	require.NoError(t, err)
 	f.url = "http://" + l.Addr().String()
@@ -173,11 +189,17 @@ func eventually(t *testing.T, condition func() bool) {
 // retries returns the value of the metric upstream_retries_total.
 func (f *fixture) retries(t *testing.T) int {
 	t.Helper()
+	return int(f.metric(t, "upstream_retries_total"))
+}
+
+// metric returns the value of the first sample of a counter, 0 if there is none.
+func (f *fixture) metric(t *testing.T, name string) float64 {
+	t.Helper()
 	families, err := f.reg.Gather()
 	require.NoError(t, err)
 	for _, family := range families {
-		if family.GetName() == "upstream_retries_total" {
-			return int(family.GetMetric()[0].GetCounter().GetValue())
+		if family.GetName() == name {
+			return family.GetMetric()[0].GetCounter().GetValue()
 		}
 	}
 	return 0

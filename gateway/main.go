@@ -15,6 +15,7 @@
 //	no response in time                   504, outcome unknown
 //	503 of a service                      is forwarded; no other replica is tried, because that would add to the load
 //	too many requests are in flight       503, nothing was sent
+//	a client exceeds a limit              429, nothing was sent
 //	connection lost during the response   the response to the client is cut off too, so that it never looks complete
 //	client disconnects                    the request to the service is cancelled
 //	a client sends or reads too slowly    its connection is closed; see the limits in docs/operations.md
@@ -49,6 +50,10 @@ type config struct {
 	ResolveEvery    time.Duration `env:"RESOLVE_EVERY" envDefault:"2s" usage:"interval between lookups of the replicas of a service and of the trusted proxies"`
 	AllowedHosts    allowedHosts  `env:"ALLOWED_HOSTS" envDefault:"" usage:"host names and addresses that clients may use, comma separated and without ports; localhost, 127.0.0.1 and [::1] always are"`
 	TrustedProxies  proxies       `env:"TRUSTED_PROXIES" envDefault:"" usage:"host names and networks of proxies whose X-Forwarded-For is believed, comma separated"`
+	LimitReads      quota         `env:"LIMIT_READS" envDefault:"50/s burst 1000" usage:"how many GET and HEAD requests a client may send, or off; a client is an IPv4 address or an IPv6 /64"`
+	LimitWrites     quota         `env:"LIMIT_WRITES" envDefault:"20/s burst 400" usage:"how many other requests a client may send, or off"`
+	LimitKeys       quota         `env:"LIMIT_KEYS" envDefault:"2/s burst 2000" usage:"how many of them may have an Idempotency-Key, which is stored for a day, or off"`
+	LimitStreams    int           `env:"LIMIT_STREAMS" envDefault:"200" usage:"maximum number of open event streams of a client; 0 for no limit"`
 }
 
 // Validate reports every invalid value.
@@ -70,6 +75,9 @@ func (c *config) Validate() error {
 	}
 	if c.MaxStreams < 1 {
 		errs = append(errs, fmt.Errorf("MAX_STREAMS is %d: it must be positive", c.MaxStreams))
+	}
+	if c.LimitStreams < 0 {
+		errs = append(errs, fmt.Errorf("LIMIT_STREAMS is %d: it must not be negative", c.LimitStreams))
 	}
 	return errors.Join(errs...)
 }
@@ -99,7 +107,9 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 		return errors.Join(err, api.Close(), metrics.Close())
 	}
 	upstreamMetrics, refused := newMetrics(reg), service.NewRefusals(log, reg)
-	streams := newStreams(cfg.MaxStreams, log)
+	limited := service.NewLimited(log, reg)
+	limits := newLimits(cfg.LimitReads, cfg.LimitWrites, cfg.LimitKeys, limited)
+	streams := newStreams(cfg.MaxStreams, cfg.LimitStreams, log, limited)
 	parts := []service.Part{service.ReleaseMemory(), {Name: "streams", Run: func(ctx context.Context) error {
 		return streams.run(ctx, health.Done())
 	}}, {Name: "resolver for trusted proxies", Run: func(ctx context.Context) error {
@@ -114,9 +124,9 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 			return up.run(ctx, cfg.ResolveEvery, log)
 		}})
 	}
-	registerProxies(engine, proxies, newBodies(cfg.MaxBodyBytes, cfg.MaxBodiesBytes))
+	registerProxies(engine, proxies, limits, newBodies(cfg.MaxBodyBytes, cfg.MaxBodiesBytes))
 	if orders, payments := proxies["/orders"], proxies["/accounts"]; orders != nil && payments != nil {
-		registerAudit(engine, orders, payments)
+		registerAudit(engine, orders, payments, limits)
 	}
 	parts = append(parts, cfg.Service.ServeAPI(api, engine, health, reg), cfg.Service.ServeMetrics(metrics, reg))
 	return service.Run(ctx, log, cfg.Service.DrainTimeout, parts...)

@@ -46,8 +46,11 @@ func (rs *routes) UnmarshalText(text []byte) error {
 // registerProxies registers each proxy for its prefix and every path below it. It forwards
 // all methods, including those unknown to gin: only the service knows which methods a path
 // allows.
-func registerProxies(e *gin.Engine, proxies map[string]*proxy, bodies *bodies) {
+func registerProxies(e *gin.Engine, proxies map[string]*proxy, limits *limits, bodies *bodies) {
 	forward := func(c *gin.Context, p *proxy) {
+		if !limits.admit(c) {
+			return
+		}
 		if body, reserved, ok := bodies.read(c); ok {
 			defer bodies.release(reserved) // also when forward aborts the response with a panic
 			p.forward(c, body)

@@ -30,6 +30,7 @@ func isStream(resp *http1.Response) bool {
 
 // stream is an event stream on its way from a service to a client.
 type stream struct {
+	of     string // the name of the client
 	source *http1.Stream
 	client interface {
 		io.Writer

@@ -72,7 +72,7 @@ func TestReadTimeoutDoesNotEndAStream(t *testing.T) {
 	})
 	f := start(t, time.Minute, b)
 	engine, m := service.NewEngine(discard, service.NewRegistry(), &service.Health{}), newMetrics(service.NewRegistry())
-	registerProxies(engine, map[string]*proxy{"/orders": newProxy(f.up, unlimitedAdmission("orders"), time.Minute, newStreams(maxTestStreams, discard), discard, m)}, newBodies(64<<10, testBudget))
+	registerProxies(engine, map[string]*proxy{"/orders": newProxy(f.up, unlimitedAdmission("orders"), time.Minute, newStreams(maxTestStreams, 0, discard, nil), discard, m)}, off, newBodies(64<<10, testBudget))
 	srv := httptest.NewUnstartedServer(engine)
 	srv.Config.ReadTimeout = readTimeout
 	srv.Start()
@@ -203,7 +203,7 @@ func TestStreamToHTTP2(t *testing.T) {
 			})
 			f := start(t, time.Minute, b)
 			engine, m := service.NewEngine(discard, service.NewRegistry(), &service.Health{}), newMetrics(service.NewRegistry())
-			registerProxies(engine, map[string]*proxy{"/orders": newProxy(f.up, unlimitedAdmission("orders"), time.Minute, newStreams(maxTestStreams, discard), discard, m)}, newBodies(64<<10, testBudget))
+			registerProxies(engine, map[string]*proxy{"/orders": newProxy(f.up, unlimitedAdmission("orders"), time.Minute, newStreams(maxTestStreams, 0, discard, nil), discard, m)}, off, newBodies(64<<10, testBudget))
 			srv := httptest.NewUnstartedServer(engine)
 			srv.EnableHTTP2 = true
 			srv.StartTLS()

@@ -24,18 +24,22 @@ import (
 // server would multiply its memory. The request is logged and measured when its stream
 // starts.
 type streams struct {
-	log *slog.Logger
-	max int
+	log       *slog.Logger
+	limited   *service.Limited
+	max       int
+	perClient int // 0 if there is no such limit
 
 	mu     sync.Mutex
 	open   map[*stream]struct{}
+	of     map[string]int // number of open streams by client
 	ending bool
 	closed *sync.Cond // a stream was removed from open
 }
 
-// newStreams returns streams of which at most limit are open at a time.
-func newStreams(limit int, log *slog.Logger) *streams {
-	s := &streams{log: log, max: limit, open: map[*stream]struct{}{}}
+// newStreams returns streams of which at most limit are open at a time, and at most perClient
+// of one client, if that is not 0.
+func newStreams(limit, perClient int, log *slog.Logger, limited *service.Limited) *streams {
+	s := &streams{log: log, limited: limited, max: limit, perClient: perClient, open: map[*stream]struct{}{}, of: map[string]int{}}
 	s.closed = sync.NewCond(&s.mu)
 	return s
 }
@@ -83,10 +87,13 @@ func (s *streams) endGone() {
 	}
 }
 
-var errTooManyStreams = errors.New("too many event streams")
+var (
+	errTooManyStreams         = errors.New("too many event streams")
+	errTooManyStreamsOfClient = errors.New("too many event streams of this client")
+)
 
 // add adds st. It reports false, and ends st, if all streams are ending. It fails if there
-// are too many.
+// are too many, in total or of its client.
 func (s *streams) add(st *stream) (added bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,15 +103,23 @@ func (s *streams) add(st *stream) (added bool, err error) {
 		return false, nil
 	case len(s.open) >= s.max:
 		return false, errTooManyStreams
+	case s.perClient > 0 && s.of[st.of] >= s.perClient:
+		return false, errTooManyStreamsOfClient
 	}
 	s.open[st] = struct{}{}
+	s.of[st.of]++
 	return true, nil
 }
 
 func (s *streams) remove(st *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.open, st)
+	if _, open := s.open[st]; open { // it was not added if all streams are ending
+		delete(s.open, st)
+		if s.of[st.of]--; s.of[st.of] == 0 {
+			delete(s.of, st.of)
+		}
+	}
 	s.closed.Broadcast()
 }
 
@@ -116,11 +131,11 @@ func (s *streams) forward(c *gin.Context, resp *http1.Response) {
 	if source == nil { // the client has disconnected
 		panic(http.ErrAbortHandler)
 	}
-	st := &stream{source: source}
+	st := &stream{of: clientName(c.Request), source: source}
 	added, err := s.add(st)
 	if err != nil {
 		_ = source.Close()
-		problem.Write(c, problem.Unavailable("too many event streams; retry in a moment"))
+		s.refuse(c, st, err)
 		return
 	}
 	if added && c.Request.ProtoMajor == 1 {
@@ -136,6 +151,16 @@ func (s *streams) forward(c *gin.Context, resp *http1.Response) {
 	if !st.copy() {
 		panic(http.ErrAbortHandler)
 	}
+}
+
+func (s *streams) refuse(c *gin.Context, st *stream, err error) {
+	if errors.Is(err, errTooManyStreams) {
+		problem.Write(c, problem.Unavailable("too many event streams; retry in a moment"))
+		return
+	}
+	const name = "streams"
+	s.limited.Add(c.Request.Context(), name, st.of)
+	refuse(c, "too many event streams from this address", 1, fmt.Sprintf(`%q;q=%d;qu="concurrent-requests"`, name, s.perClient), fmt.Sprintf("%q;r=0", name))
 }
 
 // hijack takes over the connection of c and forwards st on a goroutine of its own.

@@ -12,6 +12,7 @@ import (
 	"gozon/orders/internal/httpapi"
 	"gozon/orders/internal/live"
 	"gozon/orders/internal/messaging"
+	"gozon/orders/internal/openorders"
 	"gozon/orders/internal/order"
 	"gozon/orders/internal/paymentsapi"
 	"gozon/orders/internal/postgres"
@@ -30,6 +31,7 @@ type config struct {
 	UserStreams   int           `env:"MAX_STREAMS_PER_USER" envDefault:"16" usage:"maximum number of open event streams of one user"`
 	BacklogMaxAge time.Duration `env:"BACKLOG_MAX_AGE" envDefault:"5s" usage:"age of the orders that are being settled above which new orders are refused, unless the shop is catching up"`
 	OutboxMax     int           `env:"OUTBOX_MAX" envDefault:"1000000" usage:"number of rows of the outbox at which new orders are refused"`
+	OpenOrders    int           `env:"LIMIT_OPEN_ORDERS" envDefault:"1000" usage:"number of orders of one user that are being paid or cancelled above which new ones are refused; 0 for no limit"`
 	OverdueAfter  time.Duration `env:"OVERDUE_AFTER" envDefault:"30s" usage:"how long an order may wait for payments before its request is repeated"`
 	PaymentsURL   string        `env:"PAYMENTS_URL" envDefault:"" usage:"URL of the payments service, http://payments:8080, whose payments are compared with orders; if empty, they are not compared"`
 }
@@ -48,6 +50,9 @@ func (c *config) Validate() error {
 	}
 	if c.OutboxMax < 1 {
 		err = errors.Join(err, fmt.Errorf("OUTBOX_MAX is %d: it must be positive", c.OutboxMax))
+	}
+	if c.OpenOrders < 0 {
+		err = errors.Join(err, fmt.Errorf("LIMIT_OPEN_ORDERS is %d: it must not be negative", c.OpenOrders))
 	}
 	if c.OverdueAfter < time.Second {
 		err = errors.Join(err, fmt.Errorf("OVERDUE_AFTER is %s: it must be at least one second", c.OverdueAfter))
@@ -89,6 +94,6 @@ func (c *config) wire(p *participant.Participant) {
 		Live:   hub,
 		Audit:  participant.Audit(p, order.NewAuditor(store, payments, auditAge).Audit),
 		Log:    p.Log,
-		Admit:  waiting.Admit,
+		Admit:  waiting.Admit, AdmitOf: openorders.New(c.OpenOrders, store).Admit,
 	}.Register(p.HTTP)
 }

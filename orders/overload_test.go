@@ -21,6 +21,12 @@ func (f *fixture) requireRefused(t *testing.T, got servicetest.Answer, key, reas
 	require.Contains(t, got.Body, "/problems/unavailable")
 	require.Contains(t, got.Body, "nothing was done")
 	require.Positive(t, f.Metric(t, `requests_refused_total{reason="`+reason+`"}`))
+	f.requireNoKey(t, key)
+}
+
+// requireNoKey requires that no response is stored under a key.
+func (f *fixture) requireNoKey(t *testing.T, key string) {
+	t.Helper()
 	var stored int
 	require.NoError(t, f.pool.QueryRowContext(t.Context(), "SELECT count(*) FROM orders.idempotency_keys WHERE key = $1", key).Scan(&stored))
 	require.Zero(t, stored)

@@ -26,7 +26,8 @@ import (
 
 const readyWithin = 3 * time.Minute
 
-// Options configures [Up].
+// Options configures [Up]. The shop does not limit its clients, because the tests and benchmarks
+// send all requests from one address. Env can set limits.
 type Options struct {
 	Project string         // name of the compose project
 	Dir     string         // folder of the compose file; the default is this repository
@@ -65,6 +66,7 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 		gateways += "-" + strconv.Itoa(gateway+n-1) // each replica gets a port of the range
 	}
 	s.env = append(os.Environ(), append([]string{
+		"LIMIT_READS=off", "LIMIT_WRITES=off", "LIMIT_KEYS=off", "LIMIT_STREAMS=0", "LIMIT_OPEN_ORDERS=0",
 		"COMPOSE_PROJECT_NAME=" + o.Project, "BIND_ADDR=127.0.0.1", "FRONTEND_PORT=" + strconv.Itoa(page), "GATEWAY_PORT=" + gateways,
 	}, o.Env...)...)
 	if err := s.Down(ctx); err != nil {

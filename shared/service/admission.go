@@ -48,57 +48,93 @@ type OverloadError struct {
 // Error returns the detail.
 func (e *OverloadError) Error() string { return e.Detail }
 
-// refusalsLogged is the minimum interval between two log lines with the same reason.
-const refusalsLogged = 10 * time.Second
-
-// Refusals counts the refused requests by reason. It logs the first one, and then how many
-// there were, at a bounded rate. It is safe for concurrent use.
-type Refusals struct {
-	log   *slog.Logger
-	total *prometheus.CounterVec
-
-	mu       sync.Mutex
-	byReason map[string]*refused
+// LimitError is the error of a request that is refused because its client or user exceeds a
+// limit. Nothing was done for it.
+type LimitError struct {
+	Limit  string // a label value
+	Who    string // for the log
+	Detail string // for the client
 }
 
-type refused struct {
-	n      int // since the last log line
-	logged time.Time
+// Error returns the detail.
+func (e *LimitError) Error() string { return e.Detail }
+
+// Refusals counts the requests that are refused because of overload, by reason. It logs the
+// first one, and then how many there were, at a bounded rate. It is safe for concurrent use.
+type Refusals struct {
+	log   *slog.Logger
+	tally *tally
 }
 
 // NewRefusals registers the counter requests_refused_total.
 func NewRefusals(log *slog.Logger, reg prometheus.Registerer) *Refusals {
-	r := &Refusals{log: log, byReason: map[string]*refused{}, total: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "requests_refused_total", Help: "Requests that were refused with 503 because of overload, by reason.",
-	}, []string{"reason"})}
-	reg.MustRegister(r.total)
-	return r
+	return &Refusals{log, newTally(reg, "requests_refused_total", "Requests that were refused with 503 because of overload, by reason.", "reason")}
 }
 
 // Add counts a request that was refused.
 func (r *Refusals) Add(ctx context.Context, reason string) {
-	r.total.WithLabelValues(reason).Inc()
-	if n := r.unlogged(reason); n > 0 {
+	if n := r.tally.add(reason); n > 0 {
 		r.log.WarnContext(ctx, "admission: refusing requests with 503", "reason", reason, "refused", n)
 	}
 }
 
-// unlogged adds a refused request. It returns how many there were since the last log line if
-// another one is due, and otherwise 0.
-func (r *Refusals) unlogged(reason string) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	b, known := r.byReason[reason]
-	if !known {
-		b = &refused{}
-		r.byReason[reason] = b
+// Limited counts the requests that are refused because their client or user exceeds a limit.
+// It logs like [Refusals].
+type Limited struct {
+	log   *slog.Logger
+	tally *tally
+}
+
+// NewLimited registers the counter requests_limited_total.
+func NewLimited(log *slog.Logger, reg prometheus.Registerer) *Limited {
+	return &Limited{log, newTally(reg, "requests_limited_total", "Requests that were refused with 429 because their client or user exceeded a limit, by limit.", "limit")}
+}
+
+// Add counts a request that was refused. who exceeds the limit.
+func (l *Limited) Add(ctx context.Context, limit, who string) {
+	if n := l.tally.add(limit); n > 0 {
+		l.log.WarnContext(ctx, "limits: refusing requests with 429", "limit", limit, "refused", n, "last", who)
 	}
-	b.n++
+}
+
+// tally counts events by a label and limits how often they are logged.
+type tally struct {
+	total   *prometheus.CounterVec
+	mu      sync.Mutex
+	byLabel map[string]*unlogged
+}
+
+type unlogged struct {
+	n      int // since the last log line
+	logged time.Time
+}
+
+// loggedEvery is the minimum interval between two log lines about the same label.
+const loggedEvery = 10 * time.Second
+
+func newTally(reg prometheus.Registerer, name, help, label string) *tally {
+	total := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
+	reg.MustRegister(total)
+	return &tally{total: total, byLabel: map[string]*unlogged{}}
+}
+
+// add counts an event. It returns how many there were since the last log line if another one
+// is due, and otherwise 0.
+func (t *tally) add(label string) int {
+	t.total.WithLabelValues(label).Inc()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	u, known := t.byLabel[label]
+	if !known {
+		u = &unlogged{}
+		t.byLabel[label] = u
+	}
+	u.n++
 	now := time.Now()
-	if now.Sub(b.logged) < refusalsLogged {
+	if now.Sub(u.logged) < loggedEvery {
 		return 0
 	}
-	n := b.n
-	b.n, b.logged = 0, now
+	n := u.n
+	u.n, u.logged = 0, now
 	return n
 }

@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -38,5 +39,20 @@ func TestRefusalsAreLoggedAtABoundedRate(t *testing.T) {
 		require.Contains(t, log.String(), "reason=backlog refused=1\n")
 		require.Contains(t, log.String(), "reason=backlog refused=1000\n")
 		require.Contains(t, log.String(), "reason=in_flight refused=1\n")
+	})
+}
+
+func TestLimitedClientsAreLoggedAtABoundedRate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		l := service.NewLimited(slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
+		for i := range 1001 {
+			l.Add(t.Context(), "writes", fmt.Sprint("client ", i))
+			<-time.After(10 * time.Millisecond)
+		}
+		require.Equal(t, 2, strings.Count(log.String(), "\n"), log.String())
+		require.Contains(t, log.String(), "limit=writes refused=1 last=\"client 0\"\n")
+		require.Contains(t, log.String(), "limit=writes refused=1000 last=\"client 1000\"\n")
 	})
 }

@@ -35,9 +35,9 @@ func NewRegistry() *prometheus.Registry {
 // problem+json, recovers from panics, never redirects, and assigns an id to every request.
 // It records the duration of requests in reg and logs them: status 500 and above at level
 // warn, 400 and above at info, and others at debug, because at thousands of requests per
-// second logging costs more than the request. That includes status 503, of which there are
-// most under overload: what causes it is logged where it is detected. The middleware runs for
-// every request, also if no route matches it.
+// second logging costs more than the request. That includes 429 and 503, of which there are
+// most under attack and overload: what causes them is logged where it is detected. The
+// middleware runs for every request, also if no route matches it.
 func NewEngine(log *slog.Logger, reg prometheus.Registerer, health *Health, middleware ...gin.HandlerFunc) *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
@@ -99,7 +99,7 @@ func observe(log *slog.Logger, reg prometheus.Registerer) gin.HandlerFunc {
 			seconds.WithLabelValues(route, methodLabel(c.Request.Method), strconv.Itoa(status)).Observe(elapsed.Seconds())
 			level := slog.LevelDebug
 			switch {
-			case status == http.StatusServiceUnavailable:
+			case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
 			case status >= http.StatusInternalServerError:
 				level = slog.LevelWarn
 			case status >= http.StatusBadRequest:

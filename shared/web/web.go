@@ -33,6 +33,7 @@ type Router struct {
 	// InFlight bounds the requests in flight. Those that exceed it are refused.
 	InFlight *service.Limit
 	Refused  *service.Refusals
+	Limited  *service.Limited
 	// Problems maps the errors of a service's domain to problems. A handler may also return
 	// a *problem.Problem. The errors of the shared packages need no entry.
 	Problems map[error]*problem.Problem
@@ -80,6 +81,12 @@ func (r Router) fail(c *gin.Context, err error) {
 	}
 	if refusal, ok := errors.AsType[*service.OverloadError](err); ok {
 		r.refuse(c, refusal)
+		return
+	}
+	if limit, ok := errors.AsType[*service.LimitError](err); ok {
+		r.Limited.Add(c.Request.Context(), limit.Limit, limit.Who)
+		c.Header("Retry-After", "1")
+		problem.Write(c, problem.TooManyRequests(limit.Detail+"; nothing was done, retry in a moment"))
 		return
 	}
 	p := r.problem(err)

@@ -25,7 +25,7 @@ func TestRequestsInFlightAreLimited(t *testing.T) {
 	var log servicetest.LogBuffer
 	logger, reg := slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry()
 	engine := service.NewEngine(logger, reg, &service.Health{})
-	r := web.Router{Routes: engine, Log: logger, InFlight: service.NewLimit(1, reg, nil), Refused: service.NewRefusals(logger, reg)}
+	r := web.Router{Routes: engine, Log: logger, InFlight: service.NewLimit(1, reg, nil), Refused: service.NewRefusals(logger, reg), Limited: service.NewLimited(logger, reg)}
 	arrived, release := make(chan struct{}), make(chan struct{})
 	r.Handle(http.MethodPost, "/stuck", func(_ context.Context, c *gin.Context) error {
 		arrived <- struct{}{}

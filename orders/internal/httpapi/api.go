@@ -26,8 +26,10 @@ type API struct {
 	Audit  web.Auditor[order.Audit]
 	Log    *slog.Logger
 
-	// Admit returns a [service.OverloadError] if new orders must be refused.
-	Admit func() error
+	// Admit returns a [service.OverloadError] if new orders must be refused, and AdmitOf a
+	// [service.LimitError] if those of a user must.
+	Admit   func() error
+	AdmitOf func(ctx context.Context, user int64) error
 }
 
 // Register adds the routes of the service.
@@ -62,6 +64,9 @@ func (a API) place(ctx context.Context, c *gin.Context) error {
 		Price:  body.Amount("price", 1),
 	}
 	if err := body.Problem(); err != nil {
+		return err
+	}
+	if err := a.AdmitOf(ctx, draft.UserID); err != nil {
 		return err
 	}
 	o, err := web.Once(ctx, c, a.Place, draft.UserID, "place", draft)

@@ -19,7 +19,7 @@ import (
 // Schema is the schema of the service's tables.
 const Schema = "orders"
 
-// Store implements order.Store, live.Store and watchdog.Store. It is safe for concurrent use.
+// Store implements order.Store, live.Store, watchdog.Store, backlog.Outbox and openorders.Store. It is safe for concurrent use.
 type Store struct {
 	*delivery.Store
 	orders         *database.Table[orderRow]
@@ -104,6 +104,16 @@ func (s *Store) OrdersOf(ctx context.Context, user int64, before uuid.UUID, limi
 		orders[i] = r.order()
 	}
 	return orders, nil
+}
+
+// OpenOrders implements openorders.Store.
+func (s *Store) OpenOrders(ctx context.Context, user int64, newest int) (open int, err error) {
+	err = s.DB.Pool.QueryRow(ctx, `SELECT count(*) FILTER (WHERE status IN ('NEW', 'CANCELLING'))
+		FROM (SELECT status FROM orders.orders WHERE user_id = $1 ORDER BY id DESC LIMIT $2) AS newest`, user, newest).Scan(&open)
+	if err != nil {
+		return 0, fmt.Errorf("count open orders: %w", err)
+	}
+	return open, nil
 }
 
 // InTx implements order.Store.

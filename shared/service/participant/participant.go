@@ -127,7 +127,10 @@ func serve(ctx context.Context, name string, c *Config, log *slog.Logger, wire f
 	engine := service.NewEngine(log, reg, health)
 	p := &Participant{
 		Name: name, Store: store, Health: health, Metrics: reg, Log: log,
-		HTTP:   web.Router{Routes: engine, Log: log, InFlight: service.NewLimit(c.InFlight, reg, nil), Refused: service.NewRefusals(log, reg)},
+		HTTP: web.Router{
+			Routes: engine, Log: log, InFlight: service.NewLimit(c.InFlight, reg, nil),
+			Refused: service.NewRefusals(log, reg), Limited: service.NewLimited(log, reg),
+		},
 		broker: c.Broker, batchMax: c.BatchMax, waiting: c.InFlight / 2, auditEvery: c.AuditEvery,
 	}
 	health.Add("database", service.Required, db.Ready)

@@ -93,6 +93,10 @@ func UnsupportedMediaType(detail string) *Problem { return newProblem(unsupporte
 // Misdirected returns a 421 for a request to a host name that is not one of the shop's.
 func Misdirected(detail string) *Problem { return newProblem(misdirected, detail) }
 
+// TooManyRequests returns a 429: the client or the user exceeds a limit, and nothing was done.
+// The caller sets Retry-After.
+func TooManyRequests(detail string) *Problem { return newProblem(tooManyRequests, detail) }
+
 // Internal returns a 500 for an unexpected error. The cause belongs in the log, never in
 // the response.
 func Internal() *Problem {

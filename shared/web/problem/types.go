@@ -93,6 +93,12 @@ var (
 		"This Idempotency-Key was already used for a different request. The request was not processed.",
 		"Use a new key for each new request. Reuse a key only to retry the request it was first sent with.",
 	}
+	tooManyRequests = Type{
+		"too-many-requests", "Too many requests",
+		[]int{http.StatusTooManyRequests},
+		"Too many requests came from this client in a short time, or it has too many event streams, or the user has too many open orders. The request was not processed.",
+		"Wait for the number of seconds in the Retry-After header, then retry the same request. Retrying is safe. RateLimit-Policy describes the limit.",
+	}
 	internal = Type{
 		"internal", "Internal error",
 		[]int{http.StatusInternalServerError},
@@ -123,8 +129,8 @@ var (
 func Types() []Type {
 	return []Type{
 		malformedRequest, invalidParameter, crossSite, notFound, methodNotAllowed, notCancellable, requestInFlight,
-		bodyTooLarge, unsupportedMediaType, misdirected, invalidRequest, idempotencyKeyReused, internal, upstreamUnavailable,
-		outcomeUnknown, unavailable,
+		bodyTooLarge, unsupportedMediaType, misdirected, invalidRequest, idempotencyKeyReused, tooManyRequests, internal,
+		upstreamUnavailable, outcomeUnknown, unavailable,
 	}
 }
 
