@@ -26,6 +26,8 @@ func TestOpenOrdersOfAUserAreLimited(t *testing.T) {
 		got := placeWithKey(t, f.Service, key, laptop)
 		require.Equal(t, http.StatusTooManyRequests, got.Status, got.Body)
 		require.Equal(t, "1", got.Header.Get("Retry-After"))
+		require.Equal(t, `"open_orders";q=5`, got.Header.Get("RateLimit-Policy"))
+		require.Equal(t, `"open_orders";r=0`, got.Header.Get("RateLimit"))
 		require.Contains(t, got.Body, "/problems/too-many-requests")
 		require.Contains(t, got.Body, "nothing was done")
 		f.requireNoKey(t, key)

@@ -52,6 +52,7 @@ func (e *OverloadError) Error() string { return e.Detail }
 // limit. Nothing was done for it.
 type LimitError struct {
 	Limit  string // a label value
+	Quota  int    // how much the limit allows
 	Who    string // for the log
 	Detail string // for the client
 }

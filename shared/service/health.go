@@ -35,7 +35,7 @@ type Health struct {
 	done     chan struct{} // created by doneChan on first use
 
 	checking sync.Mutex // held while the checks run, and for the fields below
-	until    time.Time // when the result below expires
+	until    time.Time  // when the result below expires
 	code     int
 	body     Readiness
 }

@@ -5,6 +5,7 @@ package web
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -86,6 +87,8 @@ func (r Router) fail(c *gin.Context, err error) {
 	if limit, ok := errors.AsType[*service.LimitError](err); ok {
 		r.Limited.Add(c.Request.Context(), limit.Limit, limit.Who)
 		c.Header("Retry-After", "1")
+		c.Header("RateLimit-Policy", fmt.Sprintf("%q;q=%d", limit.Limit, limit.Quota))
+		c.Header("RateLimit", fmt.Sprintf("%q;r=0", limit.Limit))
 		problem.Write(c, problem.TooManyRequests(limit.Detail+"; nothing was done, retry in a moment"))
 		return
 	}

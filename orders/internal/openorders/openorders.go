@@ -63,7 +63,10 @@ func (l *Limit) Admit(ctx context.Context, id int64) error {
 		}
 	}
 	if !admitted {
-		return &service.LimitError{Limit: "open_orders", Who: fmt.Sprint("user ", id), Detail: "too many orders of this user are being paid or cancelled"}
+		return &service.LimitError{
+			Limit: "open_orders", Quota: l.limit, Who: fmt.Sprint("user ", id),
+			Detail: "too many orders of this user are being paid or cancelled",
+		}
 	}
 	return nil
 }
