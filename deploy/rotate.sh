@@ -27,7 +27,7 @@ for name in "$@"; do
 	esac
 	printf '%s\n' "$password" > "$dir/$name"
 	case "$name" in
-	rabbitmq_password | *_amqp_password) $compose exec -T rabbitmq /start.sh reload ;; # it reads the file
+	*_amqp_password) $compose exec -T rabbitmq /start.sh reload ;; # it reads the file
 	esac
 	echo "replaced $name"
 done

@@ -60,7 +60,7 @@ func (f *fixture) store() *postgres.Store {
 // startReplica starts a service on the database and virtual host of the fixture.
 func (f *fixture) startReplica(t *testing.T, settings ...string) *servicetest.Service {
 	t.Helper()
-	return servicetest.Start(t, program(&config{}), f.database.URL("orders"), f.broker.URL(), settings...)
+	return servicetest.Start(t, program(&config{}), f.database.URL("orders"), f.broker.URL(broker.OrdersUser), settings...)
 }
 
 // orderJSON is an order in a response.

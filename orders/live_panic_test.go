@@ -76,7 +76,7 @@ func TestPanicEndsOnlyItsStream(t *testing.T) {
 		return serve(ctx, service.NewLogger(&log, slog.LevelInfo, "orders"))
 	}
 	database := databasetest.New(t)
-	f := &fixture{database: database, Service: servicetest.Start(t, p, database.URL("orders"), brokertest.New(t).URL())}
+	f := &fixture{database: database, Service: servicetest.Start(t, p, database.URL("orders"), brokertest.New(t).URL("orders"))}
 	f.Ready(t)
 
 	other := follow(t, f.Service, 2, "")

@@ -17,7 +17,9 @@ func TestUnroutableMessageIsNotLost(t *testing.T) {
 	f := start(t)
 	require.NoError(t, f.broker.Channel(t).QueueUnbind(broker.OrdersQueue, "order.#", broker.Exchange, nil))
 	o := f.place(t, 1, "1")
-	e, err := events.Parse(f.broker.Get(t, broker.OrdersQueue).Body) // the service binds the queue and routes the message again
+	servicetest.Eventually(t, func() bool { return f.broker.Depth(t, broker.Unrouted) == 1 })
+	f.broker.Import(t)                                               // payments binds its queue
+	e, err := events.Parse(f.broker.Get(t, broker.OrdersQueue).Body) // orders routes the message again
 	require.NoError(t, err)
 	require.Equal(t, o.ID, e.Subject)
 }
@@ -42,7 +44,8 @@ func TestDeletedQueueUnderTwoReplicas(t *testing.T) {
 		f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: 1, Amount: 100})
 		placed = append(placed, o.ID)
 	}
-	require.Equal(t, n, f.broker.Depth(t, broker.Unrouted))
+	servicetest.Eventually(t, func() bool { return f.broker.Depth(t, broker.Unrouted) == n })
+	f.broker.RunConsumer(t, broker.OrdersQueue) // payments, which routes its results again
 	restore()
 	for _, orderID := range placed {
 		f.waitForStatus(t, orderID, "PAID")

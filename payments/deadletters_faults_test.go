@@ -28,7 +28,7 @@ func (f *fixture) client(t *testing.T) *deadletters.Client {
 
 func (f *fixture) connect(t *testing.T) *broker.DeadLetters {
 	t.Helper()
-	conn, err := broker.ConnectDeadLetters(broker.Config{AMQPURL: f.broker.URL()}, "dead letters")
+	conn, err := broker.ConnectDeadLetters(broker.Config{AMQPURL: f.broker.URL(broker.OperatorUser)}, "dead letters")
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
 	return conn
@@ -127,7 +127,7 @@ func TestManyDeadLetters(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	retried := 0
-	require.ErrorContains(t, f.client(t).RetryAll(ctx, deadletters.Filter{Max: n}, time.Millisecond, func(deadletters.Letter) {
+	require.ErrorContains(t, f.client(t).RetryAll(ctx, deadletters.Filter{Max: n}, time.Millisecond, func(deadletters.Letter, bool) {
 		if retried++; retried == 2 {
 			cancel()
 		}

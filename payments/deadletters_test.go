@@ -41,7 +41,7 @@ func (f *fixture) refused(t *testing.T, want int, message, stdin string, args ..
 
 func (f *fixture) run(t *testing.T, stdin string, args ...string) (exit int, stdout, stderr string) {
 	t.Helper()
-	return servicetest.Command(t, program(&participant.Config{}), f.database.URL("payments"), f.broker.URL(), stdin, append([]string{"dead-letters"}, args...)...)
+	return servicetest.Command(t, program(&participant.Config{}), f.database.URL("payments"), f.broker.URL(broker.OperatorUser), stdin, append([]string{"dead-letters"}, args...)...)
 }
 
 type listed struct {

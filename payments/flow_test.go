@@ -45,7 +45,7 @@ func start(t *testing.T, settings ...string) *fixture {
 // startReplica starts a service on the database and virtual host of the fixture.
 func (f *fixture) startReplica(t *testing.T, settings ...string) *servicetest.Service {
 	t.Helper()
-	return servicetest.Start(t, program(&participant.Config{}), f.database.URL("payments"), f.broker.URL(), settings...)
+	return servicetest.Start(t, program(&participant.Config{}), f.database.URL("payments"), f.broker.URL(broker.PaymentsUser), settings...)
 }
 
 func (f *fixture) topUp(t *testing.T, user int64, balance string) {

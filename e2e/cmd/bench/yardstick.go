@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,8 +22,13 @@ type yardsticks struct {
 	shop   *shop
 	folder string // holds the binary
 	image  string // any image with a file system; it is the one of PostgreSQL
+	broker string // the container of RabbitMQ
 	env    []string
 }
+
+// brokerUser is a user of RabbitMQ that exists during a benchmark: no user of the shop may
+// declare a queue for it.
+const brokerUser = "bench"
 
 // buildYardsticks builds the program. The caller must close it.
 func buildYardsticks(ctx context.Context, s *shop) (*yardsticks, error) {
@@ -43,9 +49,17 @@ func buildYardsticks(ctx context.Context, s *shop) (*yardsticks, error) {
 	return y, nil
 }
 
-func (y *yardsticks) close() error { return os.RemoveAll(y.folder) }
+func (y *yardsticks) close() error {
+	err := os.RemoveAll(y.folder)
+	if y.broker != "" {
+		_, deleted := docker(context.Background(), "exec", y.broker, "rabbitmqctl", "delete_user", brokerUser)
+		err = errors.Join(err, deleted)
+	}
+	return err
+}
 
-// inspect reads the image of PostgreSQL, and the passwords that the servers were started with.
+// inspect reads the image of PostgreSQL and the password that it was started with, and adds a
+// user to RabbitMQ.
 func (y *yardsticks) inspect(ctx context.Context) error {
 	db, err := inspect(ctx, y.shop, "postgres")
 	if err != nil {
@@ -55,10 +69,21 @@ func (y *yardsticks) inspect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	broker, err := y.shop.Containers(ctx, "rabbitmq")
+	if err != nil {
+		return err
+	}
+	y.broker = broker[0].ID
+	password := rand.Text()
+	for _, command := range [][]string{{"add_user", brokerUser, password}, {"set_permissions", brokerUser, ".*", ".*", ".*"}} {
+		if _, err := docker(ctx, append([]string{"exec", y.broker, "rabbitmqctl"}, command...)...); err != nil {
+			return fmt.Errorf("rabbitmqctl %s: %w", command[0], err)
+		}
+	}
 	y.image = db.Config.Image
 	y.env = []string{
 		"DATABASE_URL=postgres://gozon:" + secrets["postgres_password"] + "@postgres:5432/gozon?sslmode=disable",
-		"AMQP_URL=amqp://gozon:" + secrets["rabbitmq_password"] + "@rabbitmq:5672/",
+		"AMQP_URL=amqp://" + brokerUser + ":" + password + "@rabbitmq:5672/",
 	}
 	return nil
 }

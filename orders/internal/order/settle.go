@@ -153,7 +153,13 @@ func (s *settlement) run(decisions []inbox.Event[PaymentDecision], fresh []bool)
 // settle applies a decision to its order. A decision that was sent before an interruption is
 // not applied if it would change the order: the database may have been restored since, to a
 // time before the decision. The reply to the repeated command is the decision that counts.
+//
+// The user and the price of an order never change, so a decision with others is not about
+// this order.
 func (s *settlement) settle(o *Order, d PaymentDecision) (Effect, error) {
+	if d.UserID != o.UserID || d.Amount != o.Price {
+		return "", fmt.Errorf("%w: %s is of user %d for %s, its payment %s of user %d for %s", ErrContradiction, o.ID, o.UserID, o.Price, d.Status, d.UserID, d.Amount)
+	}
 	settled := *o
 	effect := settled.Settle(d, s.at)
 	stale := !d.At.IsZero() && d.At.Before(s.trusted) && o.Status != StatusCancelled

@@ -55,6 +55,27 @@ func TestImpossibleDecisionIsAnError(t *testing.T) {
 	require.IsType(t, RuleError(""), ErrContradiction)
 }
 
+// The user and the price of an order never change, so the decision is not about this order,
+// whenever it was sent.
+func TestDecisionWithAnotherUserOrAmountIsAnError(t *testing.T) {
+	t.Parallel()
+	for _, state := range []string{"new", "paid", "refused", "cancelling", "voided", "refunded"} {
+		for _, d := range []PaymentDecision{succeeded, failed, voided, refunded} {
+			o := orderIn(t, state)
+			before := o
+			otherUser, otherAmount := o, o
+			otherUser.UserID++
+			otherAmount.Price++
+			for _, other := range []Order{otherUser, otherAmount} {
+				s, _, err := settleAll(after(100), []*Order{&o}, of(other, d))
+				require.ErrorIs(t, err, ErrContradiction, "%s then %s", state, d.Status)
+				require.Equal(t, before, o)
+				require.Empty(t, s.emitted)
+			}
+		}
+	}
+}
+
 func TestOrderThatChangesTwiceInOneBatchIsWrittenOnce(t *testing.T) {
 	t.Parallel()
 	o := orderIn(t, "cancelling")

@@ -90,7 +90,7 @@ func (p *payments) cancel(o order.Order) order.PaymentDecision {
 func (p *payments) save(o order.Order, d order.Payment) order.PaymentDecision {
 	d.OrderID, d.UserID, d.Amount = o.ID, o.UserID, o.Price
 	p.all[o.ID] = d
-	decision := order.PaymentDecision{OrderID: o.ID, Status: d.Status, Reason: d.Reason}
+	decision := order.PaymentDecision{OrderID: o.ID, UserID: o.UserID, Amount: o.Price, Status: d.Status, Reason: d.Reason}
 	at := time.Now().UTC().Truncate(time.Microsecond)
 	switch d.Status {
 	case order.PaymentSucceeded:

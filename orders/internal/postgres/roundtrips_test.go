@@ -49,7 +49,7 @@ func TestRoundTrips(t *testing.T) {
 	settle := func(status order.PaymentStatus) {
 		decisions, message := make([]inbox.Event[order.PaymentDecision], len(placed)), uuid.Must(uuid.NewV7())
 		for i, id := range placed {
-			decisions[i] = inbox.Event[order.PaymentDecision]{ID: uuid.New(), Claim: message, Data: order.PaymentDecision{OrderID: id, Status: status}}
+			decisions[i] = inbox.Event[order.PaymentDecision]{ID: uuid.New(), Claim: message, Data: order.PaymentDecision{OrderID: id, UserID: 1, Amount: 1, Status: status}}
 		}
 		_, err := service.Settle(t.Context(), decisions)
 		require.NoError(t, err)

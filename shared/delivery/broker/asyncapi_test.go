@@ -19,9 +19,6 @@ import (
 
 const asyncAPI = "../../../docs/asyncapi.yaml"
 
-// consumerOf maps each queue to the service that consumes it.
-var consumerOf = map[string]string{OrdersQueue: "payments", PaymentsQueue: "orders"}
-
 // document has the fields of AsyncAPI 3.0 that docs/asyncapi.yaml uses.
 type document struct {
 	AsyncAPI string `yaml:"asyncapi"`
@@ -66,7 +63,8 @@ type operation struct {
 }
 
 type operationBinding struct {
-	DeliveryMode              int `yaml:"deliveryMode"`
+	UserID                    string `yaml:"userId"`
+	DeliveryMode              int    `yaml:"deliveryMode"`
 	Mandatory, Timestamp, Ack bool
 	BindingVersion            string `yaml:"bindingVersion"`
 }
@@ -134,9 +132,9 @@ func TestAsyncAPIDescribesTheTopology(t *testing.T) {
 		require.Equal(t, channelBinding{Ref: "#/components/channelBindings/exchange"}, channel.Bindings, eventType)
 	}
 	queues := map[string]map[string]ref{Unrouted: nil}
-	for queue, key := range bindings {
-		queues[queue], queues[queue+DeadSuffix] = messageRefs(matching(types, key)), nil
-		for _, name := range []string{Exchange, key, DeadExchange} {
+	for queue, f := range flows {
+		queues[queue], queues[queue+DeadSuffix] = messageRefs(matching(types, f)), nil
+		for _, name := range []string{Exchange, f.key, DeadExchange, RetryExchange} {
 			require.Contains(t, doc.Channels[queue].Description, name)
 		}
 	}
@@ -159,24 +157,27 @@ func TestAsyncAPIDescribesSendersAndReceivers(t *testing.T) {
 		channel := "#/channels/" + eventType
 		want[path.Base(eventstest.Newest(t, eventType).Source)+".sends."+eventType] = operation{
 			Action: "send", Channel: ref{channel}, Messages: []ref{{channel + "/messages/" + eventType}, {channel + "/messages/batch"}},
-			Bindings: ref{"#/components/operationBindings/send"},
+			Bindings: ref{"#/components/operationBindings/" + flowOf(eventType).producer},
 		}
 	}
-	for queue, key := range bindings {
+	for queue, f := range flows {
 		channel := "#/channels/" + queue
 		receive := operation{
 			Action: "receive", Channel: ref{channel}, Messages: []ref{{channel + "/messages/batch"}},
 			Bindings: ref{"#/components/operationBindings/receive"},
 		}
-		for _, eventType := range matching(types, key) {
+		for _, eventType := range matching(types, f) {
 			receive.Messages = append(receive.Messages, ref{channel + "/messages/" + eventType})
 		}
-		want[consumerOf[queue]+".receives."+queue] = receive
+		want[f.consumer+".receives."+queue] = receive
 	}
 	doc := load(t)
 	operationBindings := doc.Components.OperationBindings
-	require.Len(t, operationBindings, 2)
-	require.Equal(t, operationBinding{DeliveryMode: 2, Mandatory: true, Timestamp: true, BindingVersion: "0.3.0"}, operationBindings["send"].AMQP)
+	require.Len(t, operationBindings, 3)
+	for _, f := range flows {
+		send := operationBinding{UserID: f.producer, DeliveryMode: 2, Mandatory: true, Timestamp: true, BindingVersion: "0.3.0"}
+		require.Equal(t, send, operationBindings[f.producer].AMQP)
+	}
 	require.Equal(t, operationBinding{Ack: true, BindingVersion: "0.3.0"}, operationBindings["receive"].AMQP)
 	got := doc.Operations
 	require.Len(t, got, len(want))
@@ -273,10 +274,10 @@ func untyped(t *testing.T) (location string, doc any) {
 	return location, doc
 }
 
-// matching returns the types that are routed to a queue bound with key.
-func matching(types []string, key string) (matched []string) {
+// matching returns the types of a flow.
+func matching(types []string, f flow) (matched []string) {
 	for _, eventType := range types {
-		if strings.HasPrefix(eventType, strings.TrimSuffix(key, "#")) {
+		if f.matches(eventType) {
 			matched = append(matched, eventType)
 		}
 	}

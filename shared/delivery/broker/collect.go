@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -9,12 +8,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-const (
-	collectBatch = 100 // messages that are stored in one transaction
-	// refreshAfter is the number of failed deliveries after which a message is replaced by a
-	// copy of itself. By default RabbitMQ 4 drops a message of a quorum queue after 20.
-	refreshAfter = 5
-)
+const collectBatch = 100 // messages that are stored in one transaction
 
 // DeadLetters moves messages out of the dead-letter queues and [Unrouted], and publishes
 // them again. It has one connection, which is not repaired: after an error, close it. It is
@@ -25,7 +19,8 @@ type DeadLetters struct {
 	target *confirmChannel
 }
 
-// ConnectDeadLetters connects to the broker and declares the topology.
+// ConnectDeadLetters connects to the broker. The URL is that of the service, or that of
+// [OperatorUser], who may also retry.
 func ConnectDeadLetters(cfg Config, name string) (*DeadLetters, error) {
 	conn, err := cfg.connect(clientConfig(name))
 	if err != nil {
@@ -33,9 +28,6 @@ func ConnectDeadLetters(cfg Config, name string) (*DeadLetters, error) {
 	}
 	d := &DeadLetters{conn: conn}
 	err = conn.withTimeout(func() (err error) {
-		if err := conn.declare(); err != nil {
-			return err
-		}
 		if d.source, err = conn.Channel(); err != nil {
 			return fmt.Errorf("open a channel: %w", err)
 		}
@@ -56,10 +48,11 @@ func (d *DeadLetters) Close() { d.conn.close() }
 // messages of a batch are acked after store has returned nil. If the process dies before
 // that, they are passed to store again by a later call.
 //
-// A message in [Unrouted] that a binding matches is not passed to store. It is routed, as
-// the services would do within a minute.
+// A message in [Unrouted] that a binding matches is not passed to store. The service that
+// publishes such events will route it.
 func (d *DeadLetters) Collect(ctx context.Context, queue string, store func(context.Context, []DeadLetter) error) error {
 	remaining, err := d.depth(queue)
+	var others []amqp.Delivery
 	for err == nil && remaining > 0 && ctx.Err() == nil {
 		var taken []amqp.Delivery
 		if taken, err = d.take(queue, min(remaining, collectBatch)); err != nil || len(taken) == 0 {
@@ -67,46 +60,29 @@ func (d *DeadLetters) Collect(ctx context.Context, queue string, store func(cont
 		}
 		remaining -= len(taken)
 		var letters []DeadLetter
-		var last amqp.Delivery // in letters
-		var moved []amqp.Delivery
-		var copies []copied
+		var stored []amqp.Delivery
 		for _, m := range taken {
-			if c, move := d.moved(queue, m); move {
-				moved, copies = append(moved, m), append(copies, c)
-				if c.exchange != Exchange {
-					remaining++ // the copy is at the tail
-				}
+			if queue == Unrouted && flowOf(m.RoutingKey) != (flow{}) {
+				others = append(others, m)
 			} else {
-				letters, last = append(letters, newDeadLetter(queue, m)), m
+				letters, stored = append(letters, newDeadLetter(queue, m)), append(stored, m)
 			}
 		}
-		if err = d.move(ctx, moved, copies); err != nil || len(letters) == 0 {
+		if len(letters) == 0 {
 			continue
 		}
-		if err = store(ctx, letters); err == nil {
-			err = last.Ack(true)
+		err = store(ctx, letters)
+		for i := 0; err == nil && i < len(stored); i++ {
+			err = stored[i].Ack(false)
 		}
+	}
+	for i := 0; err == nil && i < len(others); i++ {
+		err = others[i].Reject(true)
 	}
 	if err != nil {
 		return fmt.Errorf("collect %s: %w", queue, err)
 	}
 	return ctx.Err()
-}
-
-// moved reports whether a message is published again instead of being stored, and returns its
-// copy.
-func (d *DeadLetters) moved(queue string, m amqp.Delivery) (c copied, move bool) {
-	c = copied{"", queue, copyDelivery(m, d.conn.user)}
-	c.DeliveryMode = amqp.Persistent
-	if queue == Unrouted {
-		c.exchange, c.key = Unrouted, m.RoutingKey
-		if hasBinding(m.RoutingKey) {
-			c.exchange = Exchange
-			return c, true
-		}
-	}
-	count, _ := m.Headers["x-delivery-count"].(int64)
-	return c, count >= refreshAfter
 }
 
 // depth returns the number of messages that are ready in a queue.
@@ -134,31 +110,12 @@ func (d *DeadLetters) take(queue string, n int) (taken []amqp.Delivery, err erro
 	return taken, err
 }
 
-// move publishes copies of messages and acks each message whose copy is confirmed.
-func (d *DeadLetters) move(ctx context.Context, messages []amqp.Delivery, copies []copied) error {
-	var failed error
-	for i, err := range d.publish(ctx, copies) {
-		if err == nil {
-			err = messages[i].Ack(false)
-		}
-		failed = cmp.Or(failed, err)
+// CanRetry returns an error if the user of the connection may not retry.
+func (d *DeadLetters) CanRetry() error {
+	if d.conn.user != OperatorUser {
+		return fmt.Errorf("the broker's user %s may not retry, only %s may", d.conn.user, OperatorUser)
 	}
-	return failed
-}
-
-// publish publishes messages and waits for their confirms, for a limited time. It returns one
-// error for each message, in order.
-func (d *DeadLetters) publish(ctx context.Context, messages []copied) (errs []error) {
-	if len(messages) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, copyTimeout)
-	defer cancel()
-	_ = d.conn.withTimeout(func() error {
-		errs = d.target.publish(ctx, messages)
-		return nil
-	})
-	return errs
+	return nil
 }
 
 // Retry publishes a dead letter to the queue that it comes from, past the exchange, because
@@ -169,7 +126,7 @@ func (d *DeadLetters) publish(ctx context.Context, messages []copied) (errs []er
 // The message names the dead letter and the number of the retry, so that it is recognized if
 // it is dead-lettered again.
 func (d *DeadLetters) Retry(ctx context.Context, letter DeadLetter) error {
-	m := copied{"", strings.TrimSuffix(letter.Queue, DeadSuffix), letter.Properties.publishing(d.conn.user)}
+	m := copied{RetryExchange, strings.TrimSuffix(letter.Queue, DeadSuffix), letter.Properties.publishing(d.conn.user)}
 	m.Body = letter.Body
 	m.Headers[HeaderRetry] = fmt.Sprintf("%s/%d", letter.RetryOf, letter.Retry)
 	if letter.Queue == Unrouted {
@@ -177,8 +134,15 @@ func (d *DeadLetters) Retry(ctx context.Context, letter DeadLetter) error {
 	} else if _, exists := m.Headers[HeaderRoutingKey]; !exists {
 		m.Headers[HeaderRoutingKey] = letter.RoutingKey
 	}
-	if err := d.publish(ctx, []copied{m})[0]; err != nil {
-		return fmt.Errorf("publish to %s%s: %w", m.exchange, m.key, err)
+	if err := d.publish(ctx, m); err != nil {
+		return fmt.Errorf("publish %s to %s: %w", m.key, m.exchange, err)
 	}
 	return nil
+}
+
+// publish publishes a message and waits for its confirm, for a limited time.
+func (d *DeadLetters) publish(ctx context.Context, m copied) error {
+	ctx, cancel := context.WithTimeout(ctx, copyTimeout)
+	defer cancel()
+	return d.conn.withTimeout(func() error { return d.target.publish(ctx, []copied{m})[0] })
 }

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"gozon/shared/service/secret"
 )
 
@@ -14,6 +16,12 @@ type Config struct {
 	AMQPURL         string          `env:"AMQP_URL,notEmpty" usage:"amqp://user@host:5672/vhost"`
 	Password        secret.Password `envPrefix:"AMQP_"`
 	DeadLetterAfter time.Duration   `env:"DEAD_LETTER_AFTER" envDefault:"5m" usage:"how long a failing message is retried before it is dead-lettered"`
+}
+
+// user returns the user in a valid URL.
+func (c Config) user() string {
+	uri, _ := amqp.ParseURI(c.AMQPURL)
+	return uri.Username
 }
 
 // Validate reports invalid values. Its errors never contain the password.

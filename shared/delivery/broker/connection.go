@@ -14,7 +14,8 @@ import (
 const requestTimeout = 10 * time.Second
 
 // connection is a plain AMQP connection that does not reconnect. It is used to declare
-// and inspect the topology, to redrive, to dead-letter and to collect dead letters. It is not safe for concurrent use.
+// and inspect the topology, to redrive, to dead-letter and to collect dead letters. It is not
+// safe for concurrent use.
 type connection struct {
 	*amqp.Connection
 	netConn net.Conn
@@ -57,13 +58,13 @@ func (c *connection) channel() (*amqp.Channel, error) {
 	return c.ch, nil
 }
 
-// declare declares the topology.
-func (c *connection) declare() error {
+// declare declares a queue and its dead-letter queue.
+func (c *connection) declare(queue string) error {
 	ch, err := c.channel()
 	if err != nil {
 		return err
 	}
-	return declare(ch)
+	return declare(ch, queue)
 }
 
 // withTimeout calls fn. If fn runs for longer than requestTimeout, it closes the

@@ -37,12 +37,12 @@ const (
 // other events are handled.
 type Consumer struct {
 	*reconnector
-	queue           string
 	handle          Handler
 	deadLetterAfter time.Duration
 	sizes           prometheus.Observer
 	outcomes        *prometheus.CounterVec
 	heldCount       atomic.Int64
+	requeued        requeued
 	topology        *reconciler
 }
 
@@ -50,7 +50,7 @@ type Consumer struct {
 // is called.
 func NewConsumer(cfg Config, name, queue string, handle Handler, log *slog.Logger, reg prometheus.Registerer) *Consumer {
 	c := &Consumer{
-		reconnector: newReconnector(cfg, name, log), queue: queue, handle: handle, deadLetterAfter: cfg.DeadLetterAfter,
+		reconnector: newReconnector(cfg, name, queue, log), handle: handle, deadLetterAfter: cfg.DeadLetterAfter,
 		sizes: batch.NewSizes(reg, "consumer"),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "consumer_messages_total", Help: "Attempts to handle an event, by outcome.",
@@ -111,7 +111,7 @@ func take(first []*event, queue <-chan []*event) []*event {
 func (c *Consumer) consume(ctx context.Context, s *session) error {
 	consumer, err := rabbitmq.NewConsumer(s.conn, c.queue,
 		rabbitmq.WithConsumerOptionsLogger(s.log),
-		rabbitmq.WithConsumerOptionsQueueNoDeclare, // newSession has declared the topology
+		rabbitmq.WithConsumerOptionsQueueNoDeclare, // newSession has declared it
 		rabbitmq.WithConsumerOptionsConcurrency(1), // a multiple ack needs deliveries in order
 		rabbitmq.WithConsumerOptionsQOSPrefetch(prefetch),
 		rabbitmq.WithConsumerOptionsForceShutdown) // Run finishes the batch itself
@@ -136,7 +136,7 @@ func (c *Consumer) consume(ctx context.Context, s *session) error {
 				return rabbitmq.Manual
 			}
 			select {
-			case deliveries <- newMessage(d):
+			case deliveries <- c.requeued.left(newMessage(d)):
 			case <-stopped: // left unacked: the broker requeues it when the channel closes
 			}
 			return rabbitmq.Manual

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	amqp "github.com/rabbitmq/amqp091-go"
 )
 
 // Headers of a dead-lettered message.
@@ -15,6 +13,7 @@ const (
 	HeaderReason     = "gozon-reason"      // the error, as text
 	HeaderFailedAt   = "gozon-failed-at"   // when it was dead-lettered, RFC 3339
 	HeaderRoutingKey = "gozon-routing-key" // the routing key that it was first published with
+	HeaderPublisher  = "gozon-publisher"   // the user that has published it; empty if unknown
 )
 
 const (
@@ -27,37 +26,27 @@ const (
 // the message instead, only the log would contain the reason. A crash before the ack leaves
 // an event in both queues; it can take effect at most once.
 func (c *Consumer) deadLetter(ctx context.Context, dead []*event, reasons []error) error {
-	err := c.publishCopies(ctx, dead, func(i int, p amqp.Publishing) copied {
+	copies := make([]copied, len(dead))
+	for i, e := range dead {
+		p := e.copy(c.broker.user())
 		c.log.ErrorContext(ctx, "consumer: event failed, dead-lettering it",
 			"message_id", p.MessageId, "type", p.Type, "error", reasons[i])
 		reason := reasons[i].Error()
 		p.Headers[HeaderReason] = strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "")
 		p.Headers[HeaderFailedAt] = time.Now().UTC().Format(time.RFC3339)
-		return copied{DeadExchange, c.queue, p}
-	})
-	if err != nil {
+		copies[i] = copied{DeadExchange, c.queue, p}
+	}
+	if err := c.publishCopies(ctx, copies); err != nil {
 		return fmt.Errorf("dead-letter: %w", err)
 	}
 	return nil
 }
 
-// publishToQueue copies events to the consumer's own queue, each as a message of its own.
-func (c *Consumer) publishToQueue(ctx context.Context, all []*event) error {
-	err := c.publishCopies(ctx, all, func(_ int, p amqp.Publishing) copied {
-		return copied{"", c.queue, p} // the default exchange routes by the name of the queue
-	})
-	if err != nil {
-		return fmt.Errorf("requeue: %w", err)
-	}
-	return nil
-}
-
-// publishCopies publishes a copy of each event and waits for the confirms. address returns
-// the message for the event with index i.
+// publishCopies publishes copies of events and waits for the confirms.
 //
 // It opens a separate connection: the broker blocks connections that publish while it is
 // short of memory or disk, and acks must not be blocked.
-func (c *Consumer) publishCopies(ctx context.Context, all []*event, address func(i int, p amqp.Publishing) copied) error {
+func (c *Consumer) publishCopies(ctx context.Context, copies []copied) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), copyTimeout)
 	defer cancel()
 	conn, err := c.broker.connect(clientConfig(c.name + " dead letters"))
@@ -67,13 +56,9 @@ func (c *Consumer) publishCopies(ctx context.Context, all []*event, address func
 	defer conn.close()
 	// Only the wait for confirms observes ctx. withTimeout also covers a broker that stops reading.
 	return conn.withTimeout(func() error {
-		ch, err := conn.confirmChannel(len(all))
+		ch, err := conn.confirmChannel(len(copies))
 		if err != nil {
 			return err
-		}
-		copies := make([]copied, len(all))
-		for i, e := range all {
-			copies[i] = address(i, e.copy(conn.user))
 		}
 		return cmp.Or(ch.publish(ctx, copies)...) // the first error
 	})

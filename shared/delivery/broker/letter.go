@@ -46,6 +46,27 @@ type Properties struct {
 	Headers         map[string]any `json:"headers,omitempty"`
 }
 
+// Publisher returns the user that has published the event, as far as the broker or the
+// consumer that dead-lettered it has seen. It is empty if that is unknown.
+func (l DeadLetter) Publisher() string {
+	f, dead := flows[strings.TrimSuffix(l.Queue, DeadSuffix)]
+	if dead && l.Properties.UserID == f.consumer { // a copy by the consumer
+		publisher, _ := l.Properties.Headers[HeaderPublisher].(string)
+		return publisher
+	}
+	return l.Properties.UserID
+}
+
+// Proven reports whether the consumer would have believed the event without a retry by an
+// operator.
+func (l DeadLetter) Proven() bool {
+	f, dead := flows[strings.TrimSuffix(l.Queue, DeadSuffix)]
+	if !dead {
+		f = flowOf(l.RoutingKey)
+	}
+	return f.believes(l.Publisher())
+}
+
 func newDeadLetter(queue string, d amqp.Delivery) DeadLetter {
 	l := DeadLetter{
 		Queue: queue, RoutingKey: d.RoutingKey, Reason: header(d, HeaderReason), Body: d.Body,
@@ -80,7 +101,7 @@ func (p Properties) publishing(user string) amqp.Publishing {
 	headers := amqpTable(p.Headers)
 	for name := range headers {
 		switch name {
-		case HeaderReason, HeaderFailedAt, "x-death", "x-delivery-count", "x-acquired-count":
+		case HeaderReason, HeaderFailedAt, HeaderPublisher, "x-death", "x-delivery-count", "x-acquired-count":
 			delete(headers, name)
 		default:
 			if strings.HasPrefix(name, "x-first-death-") || strings.HasPrefix(name, "x-last-death-") {
@@ -88,15 +109,11 @@ func (p Properties) publishing(user string) amqp.Publishing {
 			}
 		}
 	}
-	m := amqp.Publishing{
+	return amqp.Publishing{
 		Headers: headers, ContentType: p.ContentType, ContentEncoding: p.ContentEncoding, DeliveryMode: amqp.Persistent,
 		Priority: p.Priority, CorrelationId: p.CorrelationID, ReplyTo: p.ReplyTo,
-		MessageId: p.MessageID, Timestamp: p.Timestamp, Type: p.Type, AppId: p.AppID,
+		MessageId: p.MessageID, Timestamp: p.Timestamp, Type: p.Type, AppId: p.AppID, UserId: user,
 	}
-	if p.UserID == user {
-		m.UserId = user // the broker accepts only the publisher's own user id
-	}
-	return m
 }
 
 // UnmarshalJSON keeps the integers among the headers exact.

@@ -22,6 +22,7 @@ type message struct {
 // event is an event of a message, with the state of its retries.
 type event struct {
 	*message
+	index       int // in the message
 	body        []byte
 	failedSince time.Time     // its first failure; zero if none
 	nextAttempt time.Time     // zero before the first retry is scheduled
@@ -42,7 +43,7 @@ func newMessage(d rabbitmq.Delivery) []*event {
 	m.unsettled = len(bodies)
 	all := make([]*event, len(bodies))
 	for i, body := range bodies {
-		all[i] = &event{message: m, body: body, retryDelay: minRetryDelay}
+		all[i] = &event{message: m, index: i, body: body, retryDelay: minRetryDelay}
 	}
 	return all
 }
@@ -59,9 +60,11 @@ func (e *event) received() Received {
 func (e *event) copy(user string) amqp.Publishing {
 	p := copyDelivery(e.Delivery.Delivery, user)
 	p.DeliveryMode = amqp.Persistent
+	p.UserId = user
 	if p.Headers == nil {
 		p.Headers = amqp.Table{}
 	}
+	p.Headers[HeaderPublisher] = e.UserId
 	if _, exists := p.Headers[HeaderRoutingKey]; !exists {
 		p.Headers[HeaderRoutingKey] = e.RoutingKey
 	}
@@ -73,6 +76,9 @@ func (e *event) copy(user string) amqp.Publishing {
 	}
 	return p
 }
+
+// sameMessage reports whether both are events of one message.
+func (e *event) sameMessage(other *event) bool { return e.message == other.message }
 
 // failingFor returns the time since the first failure. The first call records that failure.
 func (e *event) failingFor() time.Duration {

@@ -22,7 +22,7 @@ func TestPasswordIsReadForEachConnection(t *testing.T) {
 	t.Parallel()
 	b := brokertest.New(t)
 	user := uuid.NewString()
-	u, err := url.Parse(b.URL())
+	u, err := url.Parse(b.URL(broker.OrdersUser))
 	require.NoError(t, err)
 	u.User = url.User(user)
 	cfg := broker.Config{AMQPURL: u.String(), DeadLetterAfter: time.Minute, Password: secret.Password{File: filepath.Join(t.TempDir(), "password")}}

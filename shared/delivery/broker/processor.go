@@ -112,12 +112,11 @@ func (p *processor) attempt(ctx context.Context, all []*event) (unavailable []*e
 		p.outcomes.WithLabelValues(outcomeRetried).Add(float64(len(unavailable)))
 		p.log.WarnContext(ctx, "consumer: handler unavailable, retrying", "events", len(unavailable), "error", unavailableErr)
 	}
-	excess := p.hold(ctx, failed, failedErrs)
-	requeued, err := p.requeue(ctx, excess)
-	if err != nil {
+	excess := p.hold(ctx, failed, failedErrs, unavailable)
+	if err := p.requeue(excess); err != nil {
 		return nil, err
 	}
-	if err := p.ack(append(settled, requeued...), unavailable); err != nil {
+	if err := p.ack(settled, unavailable); err != nil {
 		return nil, err
 	}
 	if len(excess) > 0 && len(settled) == 0 { // do not redeliver the same messages in a busy loop
@@ -126,8 +125,9 @@ func (p *processor) attempt(ctx context.Context, all []*event) (unavailable []*e
 	return unavailable, nil
 }
 
-// hold keeps failed events for a retry. It returns those for which there is no room.
-func (p *processor) hold(ctx context.Context, failed []*event, errs []error) (excess []*event) {
+// hold keeps failed events for a retry. It returns those for which there is no room, unless
+// other events of their message are unavailable, and retried at once.
+func (p *processor) hold(ctx context.Context, failed []*event, errs []error, unavailable []*event) (excess []*event) {
 	if len(failed) == 0 {
 		return nil
 	}
@@ -138,7 +138,7 @@ func (p *processor) hold(ctx context.Context, failed []*event, errs []error) (ex
 			"events", len(failed), "held", len(p.held)+len(failed), "message_id", e.MessageId, "error", errs[0])
 	}
 	for _, e := range failed {
-		if !p.holding[e.message] && len(p.holding) >= maxHeld {
+		if !p.holding[e.message] && len(p.holding) >= maxHeld && !slices.ContainsFunc(unavailable, e.sameMessage) {
 			excess = append(excess, e)
 		} else {
 			p.scheduleRetry(e)
@@ -153,36 +153,6 @@ func (p *processor) scheduleRetry(e *event) {
 	p.held = append(p.held, e)
 }
 
-// requeue moves events to the end of the queue, so that they do not block the messages
-// behind them. An event of a batch becomes a message of its own: the events of its message
-// that are settled must not be delivered again. requeue returns these events, whose message
-// is still to be acked. If the broker accepts no messages, they are held after all.
-func (p *processor) requeue(ctx context.Context, excess []*event) (settled []*event, err error) {
-	var single []*event
-	for _, e := range excess {
-		if e.batched {
-			settled = append(settled, e)
-		} else {
-			single = append(single, e)
-		}
-	}
-	if len(settled) > 0 {
-		if err := p.publishToQueue(ctx, settled); err != nil {
-			p.log.WarnContext(ctx, "consumer: requeueing failed, holding the events", "events", len(settled), "error", err)
-			for _, e := range settled {
-				p.scheduleRetry(e)
-			}
-			settled = nil
-		}
-	}
-	for _, e := range single {
-		if err := e.Reject(true); err != nil {
-			return nil, fmt.Errorf("requeue: %w", err)
-		}
-	}
-	return settled, nil
-}
-
 // ack acks the messages whose events are all settled. One multiple ack covers those before
 // the first message with events that are held or unavailable; the others are acked one by
 // one.
@@ -193,6 +163,7 @@ func (p *processor) ack(settled, unavailable []*event) error {
 		if e.unsettled--; e.unsettled == 0 {
 			messages = append(messages, e.message)
 			delete(p.holding, e.message)
+			p.requeued.forget(e.id)
 		}
 	}
 	firstUnsettled := ^uint64(0) // delivery tag
@@ -238,11 +209,30 @@ func (p *processor) pause(ctx context.Context, delay time.Duration) error {
 }
 
 func (p *processor) callHandler(ctx context.Context, all []*event) []error {
-	received := make([]Received, len(all))
+	errs := make([]error, len(all))
+	received, indexes := make([]Received, 0, len(all)), make([]int, 0, len(all))
 	for i, e := range all {
-		received[i] = e.received()
+		if errs[i] = p.believe(e); errs[i] == nil {
+			received, indexes = append(received, e.received()), append(indexes, i)
+		}
+	}
+	if len(received) == 0 {
+		return errs
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handleTimeout)
 	defer cancel()
-	return p.handle(ctx, received)
+	for i, err := range p.handle(ctx, received) {
+		errs[indexes[i]] = err
+	}
+	return errs
+}
+
+// believe returns an error if an event does not come from the user that may publish it. The
+// broker has verified the user id.
+func (p *processor) believe(e *event) error {
+	f := flows[p.queue]
+	if f.believes(e.UserId) {
+		return nil
+	}
+	return fmt.Errorf("%w: published by %q, and only events of %s are believed", ErrPoison, e.UserId, f.producer)
 }

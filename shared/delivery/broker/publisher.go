@@ -18,19 +18,21 @@ import (
 // Publish must not be called concurrently.
 type Publisher struct {
 	*reconnector
+	user    string
 	current atomic.Pointer[publisherSession] // nil while not connected
 }
 
 type publisherSession struct {
 	*session
 	pub     *rabbitmq.Publisher
+	user    string // of the connection; the broker refuses another user id
 	returns *returnTracker
 	blocked atomic.Bool // the last message was not published, because of a resource alarm
 }
 
 // NewPublisher returns a publisher. It does not connect until Run is called.
 func NewPublisher(c Config, name string, log *slog.Logger) *Publisher {
-	return &Publisher{reconnector: newReconnector(c, name, log)}
+	return &Publisher{reconnector: newReconnector(c, name, "", log), user: c.user()}
 }
 
 // Run keeps the publisher connected until ctx is done.
@@ -44,7 +46,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 			return fmt.Errorf("publisher: %w", err)
 		}
 		defer closeWithTimeout(pub.Close)
-		cur := &publisherSession{session: s, pub: pub, returns: newReturnTracker()}
+		cur := &publisherSession{session: s, pub: pub, user: p.user, returns: newReturnTracker()}
 		pub.NotifyReturn(cur.returns.handle)
 		if err := cur.awaitReturns(ctx); err != nil {
 			return err
@@ -111,7 +113,7 @@ func (p *Publisher) Publish(ctx context.Context, messages []events.Message) []er
 	}
 	if len(returned) > 0 {
 		p.log.ErrorContext(ctx, "publisher: messages returned, alternate exchange or its queue is missing, reconnecting", "messages", len(returned))
-		cur.end() // the next session declares the topology
+		cur.end()
 	}
 	return errs
 }
@@ -144,6 +146,7 @@ func (p *publisherSession) publish(ctx context.Context, m events.Message) (*amqp
 		rabbitmq.WithPublishOptionsMessageID(m.ID),
 		rabbitmq.WithPublishOptionsType(m.Type),
 		rabbitmq.WithPublishOptionsAppID(m.Source),
+		rabbitmq.WithPublishOptionsUserID(p.user),
 		rabbitmq.WithPublishOptionsTimestamp(m.Time))
 }
 

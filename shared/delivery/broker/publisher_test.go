@@ -25,9 +25,10 @@ type publisher struct {
 	log bytes.Buffer
 }
 
+// startPublisher runs a publisher that may publish the events of both services.
 func startPublisher(t *testing.T, b *brokertest.Broker) *publisher {
 	t.Helper()
-	return startPublisherWith(t, broker.Config{AMQPURL: b.URL()})
+	return startPublisherWith(t, broker.Config{AMQPURL: b.URL("admin")})
 }
 
 func startPublisherWith(t *testing.T, c broker.Config) *publisher {
@@ -99,7 +100,8 @@ func TestReturnedMessageIsNotConfirmed(t *testing.T) {
 			require.NoError(t, err, "a routable message is not confirmed")
 		}
 	}
-	servicetest.Eventually(t, func() bool { return p.publish(t, servicetest.Patience, outgoing("1", "order.created.v1"))[0] == nil }, "the topology is not declared again")
+	b.Import(t)
+	servicetest.Eventually(t, func() bool { return p.publish(t, servicetest.Patience, outgoing("1", "order.created.v1"))[0] == nil }, "the session does not recover")
 	require.Equal(t, "1", b.Get(t, broker.OrdersQueue).MessageId)
 }
 

@@ -15,14 +15,17 @@ const (
 	alarmInterval   = time.Minute
 )
 
-// reconciler keeps the topology complete. Every second it looks for exchanges and queues
-// that were deleted and declares them again. It also publishes the messages in [Unrouted]
-// again, so that they reach their queues. Several reconcilers may work on one broker.
+// reconciler keeps the service's part of the topology complete. Every second it looks for
+// its queues and declares those that were deleted. It reports what else is missing, which
+// only the broker declares. It also publishes the events of the service in [Unrouted] again,
+// so that they reach their queue. Several reconcilers may work on one broker.
 type reconciler struct {
 	*reconnector
 	gauges  map[string]prometheus.Gauge // by queue
 	alarms  map[string]*growthAlarm     // by queue
 	redrive redriver
+
+	waitLogged time.Time // when it was last logged that something is missing that the broker declares
 }
 
 // newReconciler returns a reconciler. It registers the depths of [Unrouted] and of queue's
@@ -34,14 +37,14 @@ func newReconciler(c Config, name, queue string, log *slog.Logger, reg prometheu
 		return g
 	}
 	r := &reconciler{
-		reconnector: newReconnector(c, name, log),
+		reconnector: newReconnector(c, name, queue, log),
 		gauges: map[string]prometheus.Gauge{
 			queue + DeadSuffix: gauge("dead_letter_messages", "Messages in the dead-letter queue."),
 			Unrouted:           gauge("unrouted_messages", "Messages that were not routed to any queue and wait in gozon.unrouted."),
 		},
 		alarms: map[string]*growthAlarm{queue + DeadSuffix: {}, Unrouted: {}},
 	}
-	r.redrive.log = r.log
+	r.redrive.log, r.redrive.user = r.log, flows[queue].consumer
 	return r
 }
 
@@ -53,10 +56,7 @@ func (r *reconciler) run(ctx context.Context) {
 		}
 		defer c.close()
 		defer r.redrive.disconnected()
-		if err := c.withTimeout(c.declare); err != nil {
-			return err
-		}
-		declared := time.Now()
+		var declared time.Time
 		for {
 			if err := r.reconcile(ctx, c, &declared); err != nil {
 				return err
@@ -73,31 +73,40 @@ func (r *reconciler) run(ctx context.Context) {
 }
 
 func (r *reconciler) reconcile(ctx context.Context, c *connection, declared *time.Time) error {
-	var missing []string
-	var depths map[string]int
+	var found state
 	err := c.withTimeout(func() (err error) {
-		missing, depths, err = inspect(c)
+		found, err = inspect(c, r.queue)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	now := time.Now()
-	r.recordDepths(ctx, depths, now)
-	if len(missing) > 0 {
-		names := strings.Join(missing, ", ")
+	r.recordDepths(ctx, found.depths, now)
+	if len(found.imported) > 0 {
+		names := strings.Join(found.imported, ", ")
+		r.setNotReady("missing on the broker, which declares it when it starts: " + names)
+		if now.Sub(r.waitLogged) >= alarmInterval {
+			r.waitLogged = now
+			r.log.ErrorContext(ctx, "topology: incomplete, waiting until the broker imports its definitions", "missing", names)
+		}
+		return nil
+	}
+	if len(found.missing) > 0 {
+		names := strings.Join(found.missing, ", ")
 		r.setNotReady("missing on the broker: " + names)
 		r.log.ErrorContext(ctx, "topology: incomplete, declaring it again", "missing", names)
 	}
-	redrive := r.redrive.due(depths[Unrouted], now)
-	if len(missing) > 0 || redrive || now.Sub(*declared) >= declareInterval {
-		if err := c.withTimeout(c.declare); err != nil {
+	depth := found.depths[Unrouted]
+	redrive := r.redrive.due(depth, now)
+	if len(found.missing) > 0 || redrive || now.Sub(*declared) >= declareInterval {
+		if err := c.withTimeout(func() error { return c.declare(r.queue) }); err != nil {
 			return err
 		}
 		*declared = now
 	}
 	if redrive {
-		if err := r.redrive.round(ctx, c, depths[Unrouted]); err != nil {
+		if err := r.redrive.round(ctx, c, depth); err != nil {
 			return err
 		}
 	}

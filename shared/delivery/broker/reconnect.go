@@ -19,12 +19,13 @@ const (
 type reconnector struct {
 	broker   Config
 	name     string
+	queue    string // that the work consumes; empty if none
 	log      *slog.Logger
 	notReady atomic.Pointer[string] // the reason; nil while ready
 }
 
-func newReconnector(c Config, name string, log *slog.Logger) *reconnector {
-	r := &reconnector{broker: c, name: name, log: log.With("connection", name)}
+func newReconnector(c Config, name, queue string, log *slog.Logger) *reconnector {
+	r := &reconnector{broker: c, name: name, queue: queue, log: log.With("connection", name)}
 	r.setNotReady("not connected yet")
 	return r
 }
@@ -43,7 +44,7 @@ func (r *reconnector) Ready(context.Context) error {
 // runSessions calls use with a new session each time the last one ends, until ctx is done.
 func (r *reconnector) runSessions(ctx context.Context, use func(ctx context.Context, s *session) error) {
 	r.retry(ctx, func(ctx context.Context) error {
-		s, err := newSession(r.broker, r.name, r.log)
+		s, err := newSession(r.broker, r.name, r.queue, r.log)
 		if err != nil {
 			return err
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -19,28 +18,31 @@ const (
 	redrivePassInterval = time.Minute     // between passes while the queue does not grow
 )
 
-// redriver moves messages from [Unrouted] back to [Exchange] once the bindings exist
-// again. A message is acked after its copy was confirmed. A crash in between leaves it in
-// both places, and the inbox drops the duplicate.
+// redriver moves the events of one service from [Unrouted] back to [Exchange] once the
+// bindings exist again. A message is acked after its copy was confirmed. A crash in between
+// leaves it in both places, and the inbox drops the duplicate.
 //
-// A message that no binding of the topology matches is kept. AMQP reads a queue only from
-// its head, so a pass takes every message once and publishes unroutable ones again at the
-// tail. (Requeuing them would count as a failed delivery, and by default RabbitMQ 4 drops a
-// message of a quorum queue after 20 of those.) Passes are therefore rare. One starts when
-// the queue is deeper than the last pass left it, with backoff while passes route nothing.
-// While the queue is not empty, one also starts every minute. A pass is done in rounds of
-// about a second.
+// All other messages are kept: the broker does not accept a copy in the name of another
+// service, and nobody would believe it. AMQP reads a queue only from its head, so a pass takes
+// every message once and requeues the others when it ends. A policy of the broker lifts the
+// delivery limit of the queue, because requeuing counts as a failed delivery. One pass starts
+// when the queue is deeper than the last pass left it, with backoff while passes route
+// nothing, because the other service has not bound its queue again. While the queue is not empty, one also starts every minute. A pass is done in
+// rounds of about a second.
 type redriver struct {
 	log     *slog.Logger
+	user    string          // whose events are moved
 	source  *amqp.Channel   // gets messages; its deliveries must survive a failed publish
 	target  *confirmChannel // publishes their copies; nil until needed
 	unacked []amqp.Delivery // taken, but the copy is not confirmed yet
+	others  []uint64        // delivery tags of messages that were taken and are kept
 	lastErr error           // why messages were not routed; nil if all were
 
 	// The pass in progress.
-	remaining int // messages to take
-	depth     int // of the queue at the start of the pass
-	routed    int // messages published to Exchange
+	remaining int  // messages to take
+	depth     int  // of the queue at the start of the pass
+	routed    int  // messages published to Exchange
+	returned  bool // what the last pass has published is unrouted again
 
 	kept      int       // messages that the last pass left in the queue
 	lastPass  time.Time // end of the last pass
@@ -63,6 +65,7 @@ func (r *redriver) inPass() bool { return r.remaining > 0 || len(r.unacked) > 0 
 // that the connection is unusable.
 func (r *redriver) round(ctx context.Context, c *connection, depth int) error {
 	if !r.inPass() {
+		r.returned = r.routed > 0 && depth >= r.depth
 		r.remaining, r.depth, r.routed = depth, depth, 0
 	}
 	started := time.Now()
@@ -78,16 +81,24 @@ func (r *redriver) round(ctx context.Context, c *connection, depth int) error {
 			break
 		}
 	}
+	if r.inPass() && r.lastErr == nil {
+		return nil
+	}
+	if err := c.withTimeout(r.requeueOthers); err != nil {
+		return err
+	}
 	if r.inPass() {
 		return nil
 	}
 	r.kept, r.lastPass = max(r.depth-r.routed, 0), time.Now()
-	if r.routed == 0 {
-		r.backOff()
-		return nil
+	if r.routed > 0 {
+		r.log.WarnContext(ctx, "redrive: unrouted messages were published again", "messages", r.routed)
 	}
-	r.delay = 0
-	r.log.WarnContext(ctx, "redrive: unrouted messages were routed", "messages", r.routed)
+	if r.routed == 0 || r.returned {
+		r.backOff()
+	} else {
+		r.delay = 0
+	}
 	return nil
 }
 
@@ -100,7 +111,7 @@ func (r *redriver) take(c *connection) error {
 		}
 		r.source = ch
 	}
-	for r.remaining > 0 && len(r.unacked) < redriveBatch {
+	for taken := 0; r.remaining > 0 && len(r.unacked) < redriveBatch && taken < redriveBatch; taken++ {
 		d, ok, err := r.source.Get(Unrouted, false)
 		if err != nil {
 			return fmt.Errorf("redrive: %w", err)
@@ -109,9 +120,24 @@ func (r *redriver) take(c *connection) error {
 			r.remaining = 0
 			return nil
 		}
-		r.unacked = append(r.unacked, d)
+		if flowOf(d.RoutingKey).producer == r.user {
+			r.unacked = append(r.unacked, d)
+		} else {
+			r.others = append(r.others, d.DeliveryTag)
+		}
 		r.remaining--
 	}
+	return nil
+}
+
+// requeueOthers returns the messages that are kept to the queue.
+func (r *redriver) requeueOthers() error {
+	for _, tag := range r.others {
+		if err := r.source.Nack(tag, false, true); err != nil {
+			return fmt.Errorf("redrive: requeue: %w", err)
+		}
+	}
+	r.others = nil
 	return nil
 }
 
@@ -131,9 +157,7 @@ func (r *redriver) route(ctx context.Context, c *connection) error {
 				failed, r.lastErr = append(failed, batch[i]), fmt.Errorf("%s: %w", Unrouted, err)
 				continue
 			}
-			if hasBinding(batch[i].RoutingKey) {
-				r.routed++
-			}
+			r.routed++
 			if err := batch[i].Ack(false); err != nil {
 				return fmt.Errorf("redrive: ack: %w", err)
 			}
@@ -157,10 +181,7 @@ func (r *redriver) publish(ctx context.Context, c *connection, batch []amqp.Deli
 	}
 	copies := make([]copied, len(batch))
 	for i, d := range batch {
-		copies[i] = copied{Unrouted, d.RoutingKey, copyDelivery(d, c.user)}
-		if hasBinding(d.RoutingKey) {
-			copies[i].exchange = Exchange
-		}
+		copies[i] = copied{Exchange, d.RoutingKey, copyDelivery(d, c.user)}
 	}
 	errs := r.target.publish(ctx, copies)
 	if cmp.Or(errs...) != nil {
@@ -190,21 +211,11 @@ func (r *redriver) disconnected() {
 	if len(r.unacked) > 0 {
 		r.backOff()
 	}
-	r.source, r.target, r.unacked, r.lastErr, r.remaining = nil, nil, nil, nil, 0
+	r.source, r.target, r.unacked, r.others, r.lastErr, r.remaining = nil, nil, nil, nil, nil, 0
 }
 
-// backOff delays the next round. The delay doubles until a pass routes something.
+// backOff delays the next round. The delay doubles until a pass has routed something.
 func (r *redriver) backOff() {
 	r.delay = min(max(inspectInterval, 2*r.delay), redrivePassInterval)
 	r.notBefore = time.Now().Add(r.delay)
-}
-
-// hasBinding reports whether a binding of the topology matches a routing key.
-func hasBinding(key string) bool {
-	for _, pattern := range bindings {
-		if strings.HasPrefix(key+".", strings.TrimSuffix(pattern, "#")) {
-			return true
-		}
-	}
-	return false
 }

@@ -36,6 +36,9 @@ type replica struct {
 	log     bytes.Buffer
 }
 
+// userOf maps each queue to the user that consumes it.
+var userOf = map[string]string{broker.OrdersQueue: broker.PaymentsUser, broker.PaymentsQueue: broker.OrdersUser}
+
 // startReplica runs a consumer with the replica's handler until the test ends.
 func startReplica(t *testing.T, b *brokertest.Broker, name, queue string) *replica {
 	t.Helper()
@@ -49,7 +52,7 @@ func startConsumer(t *testing.T, b *brokertest.Broker, name, queue string, handl
 	if handle == nil {
 		handle = r.handle
 	}
-	r.Consumer = broker.NewConsumer(broker.Config{AMQPURL: b.URL(), DeadLetterAfter: time.Minute}, name, queue, handle, slog.New(slog.NewTextHandler(r, nil)), r.metrics)
+	r.Consumer = broker.NewConsumer(broker.Config{AMQPURL: b.URL(userOf[queue]), DeadLetterAfter: time.Minute}, name, queue, handle, slog.New(slog.NewTextHandler(r, nil)), r.metrics)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()

@@ -31,20 +31,21 @@ type session struct {
 // end marks the session as ended. Its owner then closes it and creates a new one.
 func (s *session) end() { s.once.Do(func() { close(s.ended) }) }
 
-// newSession declares the topology and then connects.
-func newSession(c Config, name string, log *slog.Logger) (*session, error) {
+// newSession connects. If queue is not empty, it declares that queue first.
+func newSession(c Config, name, queue string, log *slog.Logger) (*session, error) {
 	s := &session{ended: make(chan struct{})}
 	s.log = clientLog{log, s.end}
 	cfg := clientConfig(name)
-	// Publishers and consumers both declare the topology, so the start order does not matter.
-	setup, err := c.connect(cfg)
-	if err != nil {
-		return nil, err
-	}
-	err = setup.withTimeout(setup.declare)
-	setup.close()
-	if err != nil {
-		return nil, err
+	if queue != "" {
+		setup, err := c.connect(cfg)
+		if err != nil {
+			return nil, err
+		}
+		err = setup.withTimeout(func() error { return setup.declare(queue) })
+		setup.close()
+		if err != nil {
+			return nil, err
+		}
 	}
 	cfg.Dial = func(network, addr string) (net.Conn, error) {
 		select {

@@ -3,111 +3,146 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// Names of exchanges and queues.
+// Names of exchanges and queues. RabbitMQ declares all of them when it starts, from
+// deploy/rabbitmq/definitions.json.
 const (
 	Exchange      = "gozon.events"
-	DeadExchange  = "gozon.dead"
+	DeadExchange  = "gozon.dead"     // routes by the name of the queue that a message was taken from
+	RetryExchange = "gozon.retry"    // routes by the name of a queue
 	Unrouted      = "gozon.unrouted" // the alternate exchange and its queue
 	OrdersQueue   = "orders_queue"   // consumed by payments
 	PaymentsQueue = "payments_queue" // consumed by orders
 	DeadSuffix    = ".dead"          // of a queue's dead-letter queue
 )
 
-// bindings maps each queue of [Exchange] to its binding key.
-var bindings = map[string]string{OrdersQueue: "order.#", PaymentsQueue: "payment.#"}
+// Users of the broker. A service has the name of its user.
+const (
+	OrdersUser   = "orders"
+	PaymentsUser = "payments"
+	OperatorUser = "operator" // retries dead letters
+)
 
-type exchange struct {
-	name, kind string
-	args       amqp.Table
+// flow is the way of the events of one service to another.
+type flow struct{ key, producer, consumer string }
+
+// flows maps each queue of [Exchange] to its binding key and its users.
+var flows = map[string]flow{
+	OrdersQueue:   {"order.#", OrdersUser, PaymentsUser},
+	PaymentsQueue: {"payment.#", PaymentsUser, OrdersUser},
 }
 
-type queue struct {
-	name, exchange, key string
-	args                amqp.Table
+// matches reports whether the binding key matches a routing key.
+func (f flow) matches(key string) bool {
+	return strings.HasPrefix(key, strings.TrimSuffix(f.key, "#"))
 }
 
-// topology returns all exchanges and queues, in an order in which they can be declared.
-func topology() ([]exchange, []queue) {
-	exchanges := []exchange{
-		{Unrouted, amqp.ExchangeFanout, nil},
-		{DeadExchange, amqp.ExchangeDirect, nil},
-		{Exchange, amqp.ExchangeTopic, amqp.Table{"alternate-exchange": Unrouted}},
-	}
-	queues := []queue{{Unrouted, Unrouted, "", amqp.Table{}}}
-	for name, key := range bindings {
-		queues = append(queues, queue{name + DeadSuffix, DeadExchange, name, amqp.Table{}}, queue{name, Exchange, key, amqp.Table{
-			"x-dead-letter-exchange":    DeadExchange,
-			"x-dead-letter-routing-key": name,
-			"x-dead-letter-strategy":    "at-least-once",
-			"x-overflow":                "reject-publish", // required by at-least-once
-			// When a connection drops, the broker counts a failed delivery for each
-			// unacked message. Healthy messages must survive any number of those. Only
-			// the consumer decides which messages are dead-lettered.
-			"x-delivery-limit": int32(-1),
-		}})
-	}
-	return exchanges, queues
+// believes reports whether an event of the flow may come from user.
+func (f flow) believes(user string) bool {
+	return user != "" && (user == f.producer || user == OperatorUser)
 }
 
-// declare declares the whole topology. Existing exchanges and queues are not changed.
-func declare(ch *amqp.Channel) error {
-	exchanges, queues := topology()
-	for _, e := range exchanges {
-		if err := ch.ExchangeDeclare(e.name, e.kind, true, false, false, false, e.args); err != nil {
-			return fmt.Errorf("declare exchange %s: %w", e.name, err)
+// flowOf returns the flow of events with a routing key. It has no users if there is none.
+func flowOf(key string) flow {
+	for _, f := range flows {
+		if f.matches(key) {
+			return f
 		}
 	}
-	for _, q := range queues {
-		q.args["x-queue-type"] = "quorum"
-		if _, err := ch.QueueDeclare(q.name, true, false, false, false, q.args); err != nil {
-			return fmt.Errorf("declare queue %s: %w", q.name, err)
+	return flow{}
+}
+
+// queueArguments returns the arguments of a queue of [Exchange]. They must not change: the
+// broker would refuse to declare a queue that an earlier version has declared.
+func queueArguments(queue string) amqp.Table {
+	return amqp.Table{
+		"x-queue-type":              "quorum",
+		"x-dead-letter-exchange":    DeadExchange,
+		"x-dead-letter-routing-key": queue,
+		"x-dead-letter-strategy":    "at-least-once",
+		"x-overflow":                "reject-publish", // required by at-least-once
+		// When a connection drops, the broker counts a failed delivery for each
+		// unacked message. Healthy messages must survive any number of those. Only
+		// the consumer decides which messages are dead-lettered.
+		"x-delivery-limit": int32(-1),
+	}
+}
+
+// declare declares a queue and its dead-letter queue, and binds them. A service may declare
+// only these two. Existing queues are not changed.
+func declare(ch *amqp.Channel, queue string) error {
+	dead := queue + DeadSuffix
+	for name, args := range map[string]amqp.Table{dead: {"x-queue-type": "quorum"}, queue: queueArguments(queue)} {
+		if _, err := ch.QueueDeclare(name, true, false, false, false, args); err != nil {
+			return fmt.Errorf("declare queue %s: %w", name, err)
 		}
-		if err := ch.QueueBind(q.name, q.key, q.exchange, false, nil); err != nil {
-			return fmt.Errorf("bind queue %s: %w", q.name, err)
+	}
+	for _, b := range []struct{ queue, key, exchange string }{
+		{dead, queue, DeadExchange}, {queue, flows[queue].key, Exchange}, {queue, queue, RetryExchange},
+	} {
+		if err := ch.QueueBind(b.queue, b.key, b.exchange, false, nil); err != nil {
+			return fmt.Errorf("bind queue %s: %w", b.queue, err)
 		}
 	}
 	return nil
 }
 
-// inspect returns which exchanges and queues of the topology are missing, and how many
-// messages are ready in each queue. It cannot see bindings.
-func inspect(c *connection) (missing []string, depths map[string]int, err error) {
-	exchanges, queues := topology()
-	depths = map[string]int{}
-	check := func(name string, declarePassive func(*amqp.Channel) error) error {
+// state is what inspect finds on the broker.
+type state struct {
+	missing  []string       // queues that the service may declare
+	imported []string       // what is missing and only the broker declares, when it starts
+	depths   map[string]int // messages that are ready, by queue
+}
+
+// inspect returns the state of the exchanges and of the queues that the consumer of queue
+// uses. It cannot see bindings.
+func inspect(c *connection, queue string) (s state, err error) {
+	s.depths = map[string]int{}
+	// exists reports whether declarePassive finds what it looks for.
+	exists := func(name string, declarePassive func(*amqp.Channel) error) (bool, error) {
 		ch, err := c.channel()
 		if err != nil {
-			return err
+			return false, err
 		}
 		err = declarePassive(ch)
 		if e := (*amqp.Error)(nil); errors.As(err, &e) && e.Code == amqp.NotFound {
-			missing = append(missing, name) // the broker has also closed the channel
-			return nil
+			return false, nil // the broker has also closed the channel
 		}
 		if err != nil {
-			return fmt.Errorf("inspect %s: %w", name, err)
+			return false, fmt.Errorf("inspect %s: %w", name, err)
 		}
-		return nil
+		return true, nil
 	}
-	for _, e := range exchanges {
-		if err := check("exchange "+e.name, func(ch *amqp.Channel) error {
-			return ch.ExchangeDeclarePassive(e.name, e.kind, true, false, false, false, nil)
-		}); err != nil {
-			return nil, nil, err
+	for _, name := range []string{Unrouted, DeadExchange, RetryExchange, Exchange} {
+		ok, err := exists(name, func(ch *amqp.Channel) error {
+			return ch.ExchangeDeclarePassive(name, "", true, false, false, false, nil)
+		})
+		if err != nil {
+			return s, err
+		}
+		if !ok {
+			s.imported = append(s.imported, "exchange "+name)
 		}
 	}
-	for _, q := range queues {
-		if err := check("queue "+q.name, func(ch *amqp.Channel) error {
-			state, err := ch.QueueDeclarePassive(q.name, true, false, false, false, nil)
-			depths[q.name] = state.Messages
+	for _, name := range []string{Unrouted, queue + DeadSuffix, queue} {
+		ok, err := exists(name, func(ch *amqp.Channel) error {
+			found, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
+			s.depths[name] = found.Messages
 			return err
-		}); err != nil {
-			return nil, nil, err
+		})
+		switch {
+		case err != nil:
+			return s, err
+		case ok:
+		case name == Unrouted:
+			s.imported = append(s.imported, "queue "+name)
+		default:
+			s.missing = append(s.missing, "queue "+name)
 		}
 	}
-	return missing, depths, nil
+	return s, nil
 }

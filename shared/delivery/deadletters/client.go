@@ -39,8 +39,11 @@ func (c *Client) Collect(ctx context.Context) error {
 }
 
 // Retry publishes a letter again. It can be repeated at any time: the consumer handles the
-// event at most once.
+// event at most once. The consumer believes it, whoever has published it first.
 func (c *Client) Retry(ctx context.Context, id uuid.UUID) error {
+	if err := c.Broker.CanRetry(); err != nil {
+		return err
+	}
 	l, err := c.Store.StartRetry(ctx, id, c.Operator)
 	if err != nil {
 		return err
@@ -52,8 +55,9 @@ func (c *Client) Retry(ctx context.Context, id uuid.UUID) error {
 }
 
 // RetryAll retries the letters that are open now and that the filter selects, one every
-// interval. It calls done with each. At the first error it stops.
-func (c *Client) RetryAll(ctx context.Context, f Filter, interval time.Duration, done func(Letter)) error {
+// interval. It calls done with each. At the first error it stops. It skips letters that are
+// not proven, because the consumer would believe their retry, and calls done with them, too.
+func (c *Client) RetryAll(ctx context.Context, f Filter, interval time.Duration, done func(l Letter, skipped bool)) error {
 	f.Closed = false
 	letters, err := c.Store.List(ctx, f)
 	if err != nil {
@@ -61,8 +65,13 @@ func (c *Client) RetryAll(ctx context.Context, f Filter, interval time.Duration,
 	}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	for i, l := range letters {
-		if i > 0 {
+	retried := false
+	for _, l := range letters {
+		if !l.Proven() {
+			done(l, true)
+			continue
+		}
+		if retried {
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
@@ -71,10 +80,11 @@ func (c *Client) RetryAll(ctx context.Context, f Filter, interval time.Duration,
 		if ctx.Err() != nil {
 			return errors.New("interrupted") // not context.Canceled, which means success
 		}
+		retried = true
 		if err := c.Retry(ctx, l.ID); err != nil {
 			return err
 		}
-		done(l)
+		done(l, false)
 	}
 	return nil
 }

@@ -33,7 +33,8 @@ First, every command moves the messages in the dead-letter queue to the table de
   show ID                    one of them: the event, why it failed, and what was done with it
   retry ID                   publish it again; its event takes effect at most once
   edit ID                    replace the data of its event, read from a file or standard input
-  retry-all                  retry all that are open now, up to a number and at a rate
+  retry-all                  retry all that are open now, up to a number and at a rate, except for those that were
+                             not published by the service that publishes such events
   discard ID --reason TEXT   close it without a retry
 
 A dead letter is open, retrying (a retry was interrupted: retry it again), retried or discarded. A retried one that
@@ -180,7 +181,11 @@ func (c deadLettersCall) run(ctx context.Context, client *deadletters.Client, ca
 		return c.retryOne(ctx, client, call)
 	case "retry-all":
 		n := 0
-		err := client.RetryAll(ctx, c.filter, time.Duration(float64(time.Second)/c.rate), func(l deadletters.Letter) {
+		err := client.RetryAll(ctx, c.filter, time.Duration(float64(time.Second)/c.rate), func(l deadletters.Letter, skipped bool) {
+			if skipped {
+				fmt.Fprintf(call.Stdout, "skipped %s: published by %q; look at it, then retry it by its id\n", l.ID, l.Publisher())
+				return
+			}
 			n++
 			fmt.Fprintf(call.Stdout, "retried %s\n", l.ID)
 		})

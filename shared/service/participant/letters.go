@@ -2,6 +2,7 @@ package participant
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -32,6 +33,7 @@ type letterJSON struct {
 	State      string    `json:"state"`
 
 	MessageID   string          `json:"message_id,omitempty"`
+	Publisher   string          `json:"publisher,omitempty"`
 	Headers     map[string]any  `json:"headers,omitempty"`
 	Event       json.RawMessage `json:"event,omitempty"` // if it is JSON
 	Body        []byte          `json:"body,omitempty"`  // otherwise, base64
@@ -64,7 +66,7 @@ func (letterPrinter) listed(l deadletters.Letter) letterJSON {
 
 func (p letterPrinter) shown(l deadletters.Letter, actions []deadletters.Action, handledAt time.Time) letterJSON {
 	j := p.listed(l)
-	j.MessageID, j.Headers, j.HandledAt = l.Properties.MessageID, l.Properties.Headers, handledAt
+	j.MessageID, j.Publisher, j.Headers, j.HandledAt = l.Properties.MessageID, l.Publisher(), l.Properties.Headers, handledAt
 	if json.Valid(l.Body) {
 		j.Event = l.Body
 	} else {
@@ -119,6 +121,7 @@ func (p letterPrinter) show(l deadletters.Letter, actions []deadletters.Action, 
 	row("queue", "%s", l.Queue)
 	row("routing key", "%s", l.RoutingKey)
 	row("message id", "%s", l.Properties.MessageID)
+	row("publisher", "%s", cmp.Or(l.Publisher(), "unknown"))
 	row("failed at", "%s", l.FailedAt.UTC().Format(time.RFC3339))
 	row("reason", "%s", l.Reason)
 	row("retries", "%d", l.Retry)

@@ -1,4 +1,5 @@
-// Package brokertest runs RabbitMQ in a container and creates a virtual host for each test.
+// Package brokertest runs RabbitMQ in a container, started as in production, and creates a
+// virtual host for each test, with the users, permissions and topology of production.
 package brokertest
 
 import (
@@ -27,18 +28,22 @@ import (
 	"gozon/shared/test/servicetest"
 )
 
-const (
-	user = "gozon"
-	port = 5672
-)
+const port = 5672
 
 var shared = containertest.NewShared(start)
 
 func start() (*containertest.Container, error) {
+	files, err := files()
+	if err != nil {
+		return nil, err
+	}
 	return containertest.Run(testcontainers.ContainerRequest{
 		Image:        pins.Image("rabbitmq"),
 		Hostname:     "rabbitmq",
-		Env:          map[string]string{"RABBITMQ_DEFAULT_USER": user, "RABBITMQ_DEFAULT_PASS": user},
+		User:         "999:999",
+		Entrypoint:   []string{"/start.sh"},
+		Cmd:          []string{"rabbitmq-server"},
+		Files:        files,
 		ExposedPorts: []string{"15672/tcp"},
 		WaitingFor: wait.ForAll(wait.ForLog("Server startup complete"), wait.ForListeningPort("5672/tcp"),
 			wait.ForHTTP("/").WithPort("15672/tcp")).WithDeadline(2 * time.Minute),
@@ -50,11 +55,11 @@ type Broker struct {
 	vhost  string
 	server *containertest.Container
 
-	mu      sync.Mutex
-	channel *amqp.Channel // used by Publish
+	mu       sync.Mutex
+	channels map[string]*amqp.Channel // used by Publish, by user
 }
 
-// New creates an empty virtual host in a container that all tests of a package share.
+// New creates a virtual host in a container that all tests of a package share.
 func New(t testing.TB) *Broker {
 	t.Helper()
 	return create(t, shared.Get(t))
@@ -69,20 +74,14 @@ func Own(t testing.TB) (*Broker, *containertest.Container) {
 
 func create(t testing.TB, c *containertest.Container) *Broker {
 	t.Helper()
-	b := &Broker{vhost: uuid.NewString(), server: c}
-	b.createVhost(t)
+	b := &Broker{vhost: uuid.NewString(), server: c, channels: map[string]*amqp.Channel{}}
+	b.Import(t)
 	return b
 }
 
-func (b *Broker) createVhost(t testing.TB) {
-	t.Helper()
-	b.manage(t, http.MethodPut, "vhosts/"+b.vhost, nil, nil)
-	b.manage(t, http.MethodPut, "permissions/"+b.vhost+"/"+user, map[string]string{"configure": ".*", "write": ".*", "read": ".*"}, nil)
-}
-
-// URL returns the AMQP URL of the virtual host.
-func (b *Broker) URL() string {
-	return (&url.URL{Scheme: "amqp", User: url.UserPassword(user, user), Host: b.server.Addr, Path: "/" + b.vhost}).String()
+// URL returns the AMQP URL of a user of the virtual host.
+func (b *Broker) URL(user string) string {
+	return (&url.URL{Scheme: "amqp", User: url.UserPassword(user, password(user)), Host: b.server.Addr, Path: "/" + b.vhost}).String()
 }
 
 // SetPassword changes the password of a user with all permissions on the virtual host. If the
@@ -111,7 +110,7 @@ func (b *Broker) send(t testing.TB, method, path string, in, out any) int {
 	require.NoError(t, err)
 	req, err := http.NewRequestWithContext(ctx, method, endpoint+"/api/"+path, bytes.NewReader(body))
 	require.NoError(t, err)
-	req.SetBasicAuth(user, user)
+	req.SetBasicAuth(admin, password(admin))
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)
 	require.NoError(t, err)
@@ -158,10 +157,16 @@ func (b *Broker) DropConnections(t testing.TB, prefix string) int {
 	return dropped
 }
 
-// Channel opens a plain AMQP channel. It is closed when the test ends.
+// Channel opens a plain AMQP channel of an administrator. It is closed when the test ends.
 func (b *Broker) Channel(t testing.TB) *amqp.Channel {
 	t.Helper()
-	conn, err := amqp.DialConfig(b.URL(), amqp.Config{Dial: func(network, addr string) (net.Conn, error) {
+	return b.ChannelOf(t, admin)
+}
+
+// ChannelOf opens a plain AMQP channel of a user. It is closed when the test ends.
+func (b *Broker) ChannelOf(t testing.TB, user string) *amqp.Channel {
+	t.Helper()
+	conn, err := amqp.DialConfig(b.URL(user), amqp.Config{Dial: func(network, addr string) (net.Conn, error) {
 		return amqp.DefaultDial(5*time.Second)(network, addr)
 	}})
 	require.NoError(t, err)
@@ -172,21 +177,42 @@ func (b *Broker) Channel(t testing.TB) *amqp.Channel {
 }
 
 // Publish publishes any body to the shop's exchange, not necessarily an event. It waits for
-// the confirm. Calls share one channel, which is replaced if the broker has closed it.
+// the confirm. It publishes as the service that publishes events with this key, or as an
+// administrator if there is none.
 func (b *Broker) Publish(t testing.TB, key string, body []byte) {
 	t.Helper()
-	b.publish(t, key, amqp.Publishing{Body: body})
+	b.publish(t, key, amqp.Publishing{UserId: publisherOf(key), Body: body})
+}
+
+// PublishAs publishes with any user id, which may be empty, or that of another user.
+func (b *Broker) PublishAs(t testing.TB, user, key string, body []byte) {
+	t.Helper()
+	ch := b.Channel(t)
+	require.NoError(t, ch.PublishWithContext(t.Context(), broker.Exchange, key, false, false, amqp.Publishing{UserId: user, Body: body}))
+}
+
+// publisherOf returns the user that publishes events with a key.
+func publisherOf(key string) string {
+	switch {
+	case strings.HasPrefix(key, "order."):
+		return broker.OrdersUser
+	case strings.HasPrefix(key, "payment."):
+		return broker.PaymentsUser
+	}
+	return admin
 }
 
 func (b *Broker) publish(t testing.TB, key string, p amqp.Publishing) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.channel == nil || b.channel.IsClosed() {
-		b.channel = b.Channel(t)
-		require.NoError(t, b.channel.Confirm(false))
+	ch := b.channels[p.UserId]
+	if ch == nil || ch.IsClosed() {
+		ch = b.ChannelOf(t, p.UserId)
+		require.NoError(t, ch.Confirm(false))
+		b.channels[p.UserId] = ch
 	}
-	c, err := b.channel.PublishWithDeferredConfirmWithContext(t.Context(), broker.Exchange, key, false, false, p)
+	c, err := ch.PublishWithDeferredConfirmWithContext(t.Context(), broker.Exchange, key, false, false, p)
 	require.NoError(t, err)
 	acked, err := c.WaitContext(t.Context())
 	require.NoError(t, err)
@@ -248,7 +274,7 @@ func (b *Broker) PublishBatch(t testing.TB, id uuid.UUID, evs ...events.Event) [
 	}
 	body, err := json.Marshal(envelopes)
 	require.NoError(t, err)
-	b.publish(t, evs[0].EventType(), amqp.Publishing{MessageId: id.String(), ContentType: events.BatchContentType, Body: body})
+	b.publish(t, evs[0].EventType(), amqp.Publishing{UserId: publisherOf(evs[0].EventType()), MessageId: id.String(), ContentType: events.BatchContentType, Body: body})
 	return ids
 }
 

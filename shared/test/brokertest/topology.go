@@ -1,13 +1,18 @@
 package brokertest
 
 import (
+	"context"
+	"log/slog"
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
+	"gozon/shared/delivery/broker"
 	"gozon/shared/test/servicetest"
 )
 
@@ -58,6 +63,37 @@ func (b *Broker) Usurp(t testing.TB, queue string) (restore func()) {
 	}
 }
 
+// Management returns the status of a call of the management API by a user.
+func (b *Broker) Management(t testing.TB, user, password string) int {
+	t.Helper()
+	endpoint, err := b.server.PortEndpoint(t.Context(), "15672/tcp", "http")
+	require.NoError(t, err)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, endpoint+"/api/queues", http.NoBody)
+	require.NoError(t, err)
+	req.SetBasicAuth(user, password)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	return resp.StatusCode
+}
+
+// RunConsumer runs the consumer of a queue as its service does, until the test ends. It drops
+// the events.
+func (b *Broker) RunConsumer(t testing.TB, queue string) {
+	t.Helper()
+	user := broker.PaymentsUser
+	if queue == broker.PaymentsQueue {
+		user = broker.OrdersUser
+	}
+	c := broker.NewConsumer(broker.Config{AMQPURL: b.URL(user), DeadLetterAfter: time.Minute}, "consumer of "+queue, queue,
+		func(_ context.Context, received []broker.Received) []error { return make([]error, len(received)) },
+		slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	t.Cleanup(func() { cancel(); require.NoError(t, <-ended) })
+}
+
 // Suspend suspends a quorum queue until resume is called. While suspended, the queue accepts
 // messages but neither confirms nor delivers any.
 func (b *Broker) Suspend(t testing.TB, queue string) (resume func()) {
@@ -81,7 +117,7 @@ func (b *Broker) Reset(t testing.TB) {
 	for _, command := range []string{"stop_app", "reset", "start_app"} {
 		b.ctl(t, command)
 	}
-	b.createVhost(t)
+	b.Import(t)
 }
 
 // Alarm raises the alarm of a resource, disk or memory, as if there were none left: the broker
