@@ -22,7 +22,6 @@ for name in "$@"; do
 	[ -f "$dir/$name" ] || { echo "There is no $dir/$name." >&2; exit 1; }
 	password=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
 	case "$name" in
-	postgres_password) change_role gozon "$password" ;;
 	*_db_password) change_role "${name%_db_password}" "$password" ;;
 	esac
 	printf '%s\n' "$password" > "$dir/$name"

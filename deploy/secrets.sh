@@ -32,4 +32,8 @@ for development in deploy/secrets/development/*; do
 		echo "The password $variable was moved from .env to $dir/$name." >&2
 	fi
 done
+if grep -q '^POSTGRES_PASSWORD=' .env; then # of earlier versions: the administrator has no password any more
+	kept=$(grep -v '^POSTGRES_PASSWORD=' .env)
+	printf '%s\n' "$kept" > .env
+fi
 echo $option

@@ -86,7 +86,7 @@ func TestPasswordsAreRotatedUnderLoad(t *testing.T) { //nolint:paralleltest // s
 	}
 
 	db := container(t, own, "postgres")
-	for _, role := range []string{"orders", "payments"} {
+	for _, role := range []string{"orders", "orders_owner", "payments", "payments_owner"} {
 		require.NoError(t, login(t, db, role, after[role+"_db_password"]), role)
 		require.Error(t, login(t, db, role, before[role+"_db_password"]), role)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"gozon/orders/migrations"
 	"gozon/shared/service"
 	"gozon/shared/test/brokertest"
 	"gozon/shared/test/databasetest"
@@ -76,6 +77,7 @@ func TestPanicEndsOnlyItsStream(t *testing.T) {
 		return serve(ctx, service.NewLogger(&log, slog.LevelInfo, "orders"))
 	}
 	database := databasetest.New(t)
+	database.Migrate(t, "orders", migrations.FS)
 	f := &fixture{database: database, Service: servicetest.Start(t, p, database.URL("orders"), brokertest.New(t).URL("orders"))}
 	f.Ready(t)
 

@@ -123,7 +123,7 @@ func TestLifeOfADeadLetter(t *testing.T) {
 	require.Equal(t, "retried", f.list(t, "--all")[0].State)
 	require.Contains(t, f.command(t, "", "show", event.String()), "another retry has no effect")
 	require.Equal(t, "collect by tester, retry by tester, collect by tester, edit by somebody else, retry by tester, retry by tester", f.actions(t, event))
-	_, err := f.pool.ExecContext(t.Context(), "DELETE FROM payments.dead_letter_actions")
+	_, err := f.database.As(t, "payments").ExecContext(t.Context(), "DELETE FROM payments.dead_letter_actions")
 	require.ErrorContains(t, err, "permission denied")
 	require.Zero(t, f.Metric(t, "dead_letters_open"))
 	f.dead(t, 0)

@@ -285,7 +285,7 @@ func TestEntriesAreAppendOnlyAndBalancesAreNeverNegative(t *testing.T) {
 		"UPDATE payments.entries SET amount = 1", "DELETE FROM payments.entries", "TRUNCATE payments.entries",
 		"SELECT 1 FROM orders.outbox",
 	} {
-		_, err := f.pool.ExecContext(t.Context(), statement)
+		_, err := f.database.As(t, "payments").ExecContext(t.Context(), statement)
 		require.ErrorContains(t, err, "permission denied", statement)
 	}
 	_, err := f.pool.ExecContext(t.Context(), "UPDATE payments.accounts SET balance = balance - $1", 1000+rand.Int64N(1000)+1)

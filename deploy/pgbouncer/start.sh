@@ -7,7 +7,7 @@ set -eu
 umask 077
 
 for role in orders payments; do
-	password=$(grep . "/run/secrets/${role}_db_password") || { echo "/run/secrets/${role}_db_password contains no password" >&2; exit 1; }
+	password=$(sh /password.sh "${role}_db_password")
 	printf '"%s" "%s"\n' "$role" "$(printf '%s' "$password" | sed 's/"/""/g')"
 done > /tmp/userlist.txt
 if [ "${1:-}" = reload ]; then

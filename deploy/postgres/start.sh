@@ -1,18 +1,7 @@
 #!/bin/bash
-# Starts PostgreSQL with the passwords from /run/secrets. The image only sets them when it creates the volume.
-# Without this script, losing the passwords would lock the services out of their own data.
+# Starts PostgreSQL with the roles of roles.sh and the passwords from /run/secrets. The image only creates them together
+# with the volume. Without this script, losing the passwords would lock the services out of their own data.
 set -euo pipefail
-
-# secret NAME prints a password, and fails if there is none.
-secret() { grep . "/run/secrets/$1_password" || { echo "/run/secrets/$1_password contains no password" >&2; exit 1; }; }
-
-# alter ROLE PASSWORD prints the statement that sets the password. The output is piped, because arguments are
-# visible in ps.
-alter() { printf "ALTER ROLE \"%s\" PASSWORD '%s';\n\n" "$1" "${2//\'/\'\'}"; }
-
-admin=$(secret postgres)
-orders=$(secret orders_db)
-payments=$(secret payments_db)
 
 archive=()
 if [ "$1" = postgres ] && [ -e /archive.sh ]; then # mounted by deploy/archive.yml
@@ -20,15 +9,15 @@ if [ "$1" = postgres ] && [ -e /archive.sh ]; then # mounted by deploy/archive.y
 		-c 'restore_command=/archive.sh get %f %p' -c recovery_target_action=promote)
 fi
 
+statements=$(/roles.sh)
 if [ "$1" = postgres ] && [ -s "$PGDATA/PG_VERSION" ]; then
 	# Single-user mode needs no password and accepts no connections. Statements that fail are not logged. It also
 	# recovers, to a point in time if there is a recovery.signal: hot_standby would require the server's settings.
-	{
-		alter "$POSTGRES_USER" "$admin"
-		alter orders "$orders"
-		alter payments "$payments"
-	} | postgres --single -j -D "$PGDATA" "${archive[@]}" -c hot_standby=off -c exit_on_error=on -c log_min_error_statement=panic postgres >/dev/null
+	printf '%s\n\n' "$statements" |
+		postgres --single -j -D "$PGDATA" "${archive[@]}" -c hot_standby=off -c exit_on_error=on -c log_min_error_statement=panic "$POSTGRES_DB" >/dev/null
 elif [ "$1" = postgres ]; then
-	export POSTGRES_PASSWORD=$admin # for the image, which creates the database
+	# The image requires a password of the administrator. roles.sh removes it: pg_hba.conf does not ask for one.
+	POSTGRES_PASSWORD=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
+	export POSTGRES_PASSWORD
 fi
 exec docker-entrypoint.sh "$@" "${archive[@]}"

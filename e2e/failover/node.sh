@@ -4,6 +4,6 @@ set -euo pipefail
 [ -n "$PRIMARY" ] || exec /start.sh "$@"
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
 	chmod 700 "$PGDATA"
-	PGPASSWORD=$(cat /run/secrets/postgres_password) pg_basebackup -d "host=$PRIMARY user=$POSTGRES_USER" -D "$PGDATA" -R -X stream --checkpoint=fast
+	PGPASSWORD=$STANDBY_PASSWORD pg_basebackup -d "host=$PRIMARY user=standby" -D "$PGDATA" -R -X stream --checkpoint=fast
 fi
 exec "$@" -c listen_addresses='*'

@@ -1,4 +1,6 @@
 #!/bin/bash
-# Lets standbys connect. The database image runs this script when it creates its volume.
+# Creates the role of standbys. The database image runs this script when it creates its volume.
 set -euo pipefail
-echo 'host replication all all scram-sha-256' >> "$PGDATA/pg_hba.conf"
+psql -qX -v ON_ERROR_STOP=1 -U "$POSTGRES_USER" -d "$POSTGRES_DB" <<SQL
+CREATE ROLE standby REPLICATION LOGIN PASSWORD '$STANDBY_PASSWORD';
+SQL

@@ -147,8 +147,9 @@ func get(ctx context.Context, url string) (int, string) {
 
 // Container is a container of the shop.
 type Container struct {
-	ID, Service, IP string
-	PID             int
+	ID, Service string
+	IP          string // in the last of its networks by name: data for the services, edge for the gateway
+	PID         int
 }
 
 // Containers returns the running containers of a service, oldest first.

@@ -15,7 +15,8 @@ import (
 var threeSteps string
 
 // createBenchTables creates the tables of pgbench, with the same columns and indexes as the
-// shop's tables and with the same accounts.
+// shop's tables and with the same accounts. The libraries, which connect over the network, use
+// a role that may create their own tables.
 func createBenchTables(ctx context.Context, s *shop) error {
 	_, err := s.SQL(ctx, `CREATE SCHEMA IF NOT EXISTS bench;
 		CREATE TABLE bench.orders (LIKE orders.orders INCLUDING ALL);
@@ -27,7 +28,11 @@ func createBenchTables(ctx context.Context, s *shop) error {
 		CREATE TABLE bench.payments_outbox (LIKE payments.outbox INCLUDING ALL);
 		CREATE TABLE bench.payments_inbox (LIKE payments.inbox INCLUDING ALL);
 		INSERT INTO bench.accounts SELECT * FROM payments.accounts;
-		ANALYZE bench.accounts`)
+		ANALYZE bench.accounts;
+		ALTER ROLE orders_owner CONNECTION LIMIT -1;
+		GRANT CREATE ON DATABASE gozon TO orders_owner;
+		GRANT ALL ON SCHEMA bench TO orders_owner;
+		GRANT ALL ON ALL TABLES IN SCHEMA bench TO orders_owner`)
 	return err
 }
 

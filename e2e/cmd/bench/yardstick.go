@@ -82,7 +82,7 @@ func (y *yardsticks) inspect(ctx context.Context) error {
 	}
 	y.image = db.Config.Image
 	y.env = []string{
-		"DATABASE_URL=postgres://gozon:" + secrets["postgres_password"] + "@postgres:5432/gozon?sslmode=disable",
+		"DATABASE_URL=postgres://orders_owner:" + secrets["orders_owner_db_password"] + "@postgres:5432/gozon?sslmode=disable&search_path=bench",
 		"AMQP_URL=amqp://" + brokerUser + ":" + password + "@rabbitmq:5672/",
 	}
 	return nil
@@ -91,7 +91,7 @@ func (y *yardsticks) inspect(ctx context.Context) error {
 // run runs a yardstick and returns its result. The CPU time is that of the container of the
 // server and that of the program itself.
 func (y *yardsticks) run(ctx context.Context, server, yardstick string, orders, clients int) (result, error) {
-	args := []string{"run", "--rm", "--network", y.shop.Project + "_backend", "-v", y.folder + ":/yardsticks:ro", "--entrypoint", "/yardsticks/yardsticks"}
+	args := []string{"run", "--rm", "--network", y.shop.Project + "_data", "-v", y.folder + ":/yardsticks:ro", "--entrypoint", "/yardsticks/yardsticks"}
 	for _, variable := range y.env {
 		args = append(args, "-e", variable)
 	}

@@ -1,8 +1,8 @@
 // Command rolling starts a separate shop with two replicas of orders, payments and the
 // gateway. It replaces each replica while clients place, read and cancel orders and follow
 // event streams. With -from, it starts with the images of another revision, updates replica
-// by replica to this one, restarts, and goes back. No request may fail, no client may miss a
-// change, and every order must become final.
+// by replica to this one after its migrations have run, restarts, and goes back. No request
+// may fail, no client may miss a change, and every order must become final.
 //
 // The clients connect to nginx, which is not replaced. While orders and payments are
 // replaced, as many others connect to a gateway directly.
@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"gozon/e2e/load"
@@ -63,6 +65,9 @@ func (r *rolling) run(ctx context.Context, from string) (err error) {
 			return err
 		}
 		defer func() { err = errors.Join(err, remove()) }()
+		if compose, err := os.ReadFile(filepath.Join(o.Dir, "docker-compose.yml")); err != nil || !strings.Contains(string(compose), "orders-migrate:") {
+			return errors.Join(errors.New(from+" is older than ADR 27, which changed the networks and the roles at once: update it with make up"), err)
+		}
 		if o.Env, err = stack.SecretsOf(stack.Root()); err != nil {
 			return err
 		}
@@ -122,6 +127,11 @@ func (r *rolling) run(ctx context.Context, from string) (err error) {
 }
 
 func (r *rolling) updateAndBack(ctx context.Context, from, previous string) error {
+	for _, migrate := range []string{"orders-migrate", "payments-migrate"} {
+		if err := r.shop.Compose(ctx, "run", "--rm", "--no-deps", migrate); err != nil {
+			return err
+		}
+	}
 	if err := r.replaceAll(ctx, "update from "+from); err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func (s *Store) Totals(ctx context.Context, full bool) (order.Audit, error) {
 	if err := c.save(ctx, s.DB); err != nil {
 		return order.Audit{}, err
 	}
-	return c.report, s.DB.Summarize(ctx, "orders.orders_changed_in")
+	return c.report, s.DB.Summarize(ctx, Schema)
 }
 
 // counting is one count of the orders.

@@ -17,7 +17,8 @@ import (
 )
 
 // Channel is the PostgreSQL channel that is notified of every change of an order, in the
-// transaction of the change. The payload is "user_id id,user_id id,…".
+// transaction of the change. The payload is "user_id id,user_id id,…". Every role of the
+// database can send such notifications, so the listener only learns what to read.
 const Channel = "orders_changed"
 
 const (
@@ -26,6 +27,9 @@ const (
 	pingInterval   = 30 * time.Second
 	reconnectFirst = 100 * time.Millisecond
 	reconnectMax   = 5 * time.Second
+	// malformedInterval is the minimum time between two log lines about malformed notifications,
+	// which any role of the database can send.
+	malformedInterval = 10 * time.Second
 )
 
 // Listener receives the changes of orders made by all replicas, on a separate connection. It
@@ -72,6 +76,7 @@ func (l *Listener) listen(ctx context.Context, listening func(), deliver func([]
 		return fmt.Errorf("listen: %w", err)
 	}
 	listening()
+	var logged time.Time
 	for {
 		n, err := next(ctx, conn)
 		if err != nil {
@@ -82,7 +87,10 @@ func (l *Listener) listen(ctx context.Context, listening func(), deliver func([]
 		}
 		changed, err := parseChanged(n.Payload)
 		if err != nil {
-			l.log.ErrorContext(ctx, "live: malformed notification, the next reconciliation delivers its orders", "error", err)
+			if time.Since(logged) > malformedInterval {
+				logged = time.Now()
+				l.log.ErrorContext(ctx, "live: malformed notification, the next reconciliation delivers its orders", "error", err)
+			}
 			continue
 		}
 		deliver(changed)

@@ -43,7 +43,8 @@ func TestComparisonsBehindAPoolerExcludeEachOther(t *testing.T) {
 	t.Parallel()
 	d := databasetest.New(t)
 	cfg := database.Config{URL: d.Pooler(t)(postgres.Schema), SessionURL: d.URL(postgres.Schema), MaxConns: 10}
-	require.NoError(t, database.Migrate(t.Context(), cfg, postgres.Schema, migrations.FS, slog.New(slog.DiscardHandler)))
+	d.Migrate(t, postgres.Schema, migrations.FS)
+	require.NoError(t, database.Await(t.Context(), cfg, postgres.Schema, migrations.FS, slog.New(slog.DiscardHandler)))
 	db, err := database.Open(cfg)
 	require.NoError(t, err)
 	defer db.Close()

@@ -149,7 +149,7 @@ func TestOrderThatCommitsLateIsNotMissed(t *testing.T) {
 	f := setup(t, time.Second)
 	w := f.watchdog()
 	f.do(t, "UPDATE orders.watchdog SET patrol = 'ffffffff-ffff-ffff-ffff-ffffffffffff'") // it would find the order, too
-	tx, err := f.pool.BeginTx(t.Context(), nil)
+	tx, err := f.database.As(t, "orders").BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	placed := time.Now()
 	id := idAt(placed)

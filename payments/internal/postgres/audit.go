@@ -35,7 +35,7 @@ func (s *Store) Audit(ctx context.Context, full bool) (payment.Audit, error) {
 	if err := s.saveAudit(ctx, &a); err != nil {
 		return payment.Audit{}, fmt.Errorf("save audit: %w", err)
 	}
-	return a.report, s.DB.Summarize(ctx, "payments.payments_created_in")
+	return a.report, s.DB.Summarize(ctx, Schema)
 }
 
 // auditing is one audit.

@@ -38,6 +38,20 @@ func (c Config) Validate() error {
 	return nil
 }
 
+// ForDevelopment reports whether the password is a development password.
+func (c Config) ForDevelopment() bool {
+	address, err := c.url()
+	if err != nil {
+		return false
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	password, _ := u.User.Password()
+	return secret.ForDevelopment(password)
+}
+
 // url returns the URL of the next connection, with the current password.
 func (c Config) url() (string, error) {
 	u, err := url.Parse(c.AMQPURL)

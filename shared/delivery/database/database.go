@@ -12,7 +12,7 @@
 //	an operator cancels the wait for the
 //	synchronous standby                         ErrCommit: committed, but the standby may not have it
 //	schema not as the program expects           IsSchema: not caused by an item, every item fails
-//	a URL leads to a pooler that loses the      [Migrate] fails and says which setting is missing, so the service
+//	a URL leads to a pooler that loses the      [Await] fails and says which setting is missing, so the service
 //	state that its connections rely on          does not start
 //
 // Behind a connection pooler in transaction mode, each transaction of a connection may be
@@ -20,6 +20,13 @@
 // advisory locks and SET LOCAL end with them, its parameters are defaults of the role, and the
 // pooler prepares its statements in each session. LISTEN and migrations need a session, and
 // connect to [Config.SessionURL].
+//
+// A service runs as a role that owns nothing. [Migrate] runs as the owner of the schema, in a
+// process that ends before the service starts. The roles of all services share one database,
+// and PostgreSQL has no privileges for NOTIFY and for advisory locks. Therefore neither is
+// more than a hint: a notification only says that something may be worth reading, and an
+// advisory lock that another role holds only delays what a retry or another replica does.
+// ADR 27 lists what depends on each.
 package database
 
 import (
@@ -39,7 +46,7 @@ import (
 // Config holds the settings from the environment. Embed it in a service's configuration.
 type Config struct {
 	URL        string          `env:"DATABASE_URL,notEmpty" usage:"postgres://role@host:5432/database; if several hosts are given (host1:5432,host2:5432), the writable one is used"`
-	SessionURL string          `env:"DATABASE_SESSION_URL" envDefault:"" usage:"the same database without a connection pooler, for LISTEN and migrations; required if DATABASE_URL leads to a pooler, such as pgbouncer in transaction mode"`
+	SessionURL string          `env:"DATABASE_SESSION_URL" envDefault:"" usage:"the same database without a connection pooler, for LISTEN and at the start; required if DATABASE_URL leads to a pooler, such as pgbouncer in transaction mode"`
 	Password   secret.Password `envPrefix:"DATABASE_"` // for both URLs
 	MaxConns   int             `env:"DATABASE_MAX_CONNS" envDefault:"10" usage:"size of the connection pool"`
 }
@@ -61,6 +68,16 @@ func (c Config) Validate() error {
 		return fmt.Errorf("DATABASE_MAX_CONNS is %d: it must be at least 4", c.MaxConns)
 	}
 	return nil
+}
+
+// ForDevelopment reports whether the password is a development password.
+func (c Config) ForDevelopment() bool {
+	for _, url := range []string{c.URL, c.SessionURL} {
+		if cfg, err := c.connConfig(url); url != "" && err == nil && secret.ForDevelopment(cfg.Password) {
+			return true
+		}
+	}
+	return false
 }
 
 // connConfig returns the configuration that every connection of a service has in common. It

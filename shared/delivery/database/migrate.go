@@ -24,30 +24,32 @@ const (
 	migrateLogInterval = 10 * time.Second
 )
 
-// Migrate applies all pending migrations to the schema, in order. Replicas that start at
-// the same time wait for each other on an advisory lock. If the database is unavailable or
-// another transaction holds a lock, Migrate logs the error and retries until ctx is done.
-// Any other error is returned at once.
+// Migrate applies all pending migrations to the schema, in order, as the role that owns the
+// schema. If it runs twice at the same time, one waits for the other on an advisory lock. If
+// the database is unavailable or another transaction holds a lock, Migrate logs the error and
+// retries until ctx is done. Any other error is returned at once.
 //
-// If there is a [Config.SessionURL], Migrate connects to it. It then also prepares the database
-// for the pooler at [Config.URL], and checks that the pooler is suitable.
-//
-// Migrate uses its own connections, without the timeouts of the pool. A migration may run
-// for hours. A transactional migration waits at most three seconds for a lock, because
-// all traffic queues behind it, and is then retried. A migration marked NO TRANSACTION,
-// such as CREATE INDEX CONCURRENTLY, does not block traffic and has no lock timeout: a
-// retry would start over.
+// Migrate uses its own connections, to [Config.SessionURL] if there is one, without the
+// timeouts of the pool. A migration may run for hours. A transactional migration waits at most
+// three seconds for a lock, because all traffic queues behind it, and is then retried. A
+// migration marked NO TRANSACTION, such as CREATE INDEX CONCURRENTLY, does not block traffic
+// and has no lock timeout: a retry would start over.
 func Migrate(ctx context.Context, c Config, schema string, migrations fs.FS, log *slog.Logger) error {
+	return retry(ctx, func() error { return migrate(ctx, c, schema, migrations, log) }, retriable, func(err error, delay time.Duration) {
+		log.WarnContext(ctx, "migrate: cannot run yet, retrying", "error", err, "retry_in", delay.String())
+	})
+}
+
+// retry calls fn until it succeeds, ctx is done, or again returns false for its error. It
+// calls warn before each delay.
+func retry(ctx context.Context, fn func() error, again func(error) bool, warn func(error, time.Duration)) error {
 	delay := migrateRetryFirst
 	for {
-		err := migrate(ctx, c, schema, migrations, log)
-		if err == nil && c.SessionURL != "" {
-			err = c.preparePooler(ctx)
-		}
-		if err == nil || ctx.Err() != nil || !retriable(err) {
+		err := fn()
+		if err == nil || ctx.Err() != nil || !again(err) {
 			return err
 		}
-		log.WarnContext(ctx, "migrate: cannot run yet, retrying", "error", err, "retry_in", delay.String())
+		warn(err, delay)
 		timer := time.NewTimer(delay)
 		select {
 		case <-timer.C:
@@ -59,8 +61,8 @@ func Migrate(ctx context.Context, c Config, schema string, migrations fs.FS, log
 	}
 }
 
-// errMigrating reports that another replica holds the advisory lock.
-var errMigrating = errors.New("another replica is migrating")
+// errMigrating reports that another session holds the advisory lock.
+var errMigrating = errors.New("another process is migrating")
 
 func retriable(err error) bool {
 	for _, permanent := range []error{errPooled, errSessionPooled, errNotPrepared} {

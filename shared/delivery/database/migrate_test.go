@@ -19,7 +19,10 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
 
-const schema = "orders"
+const (
+	schema = "orders"
+	owner  = "orders_owner"
+)
 
 func files(texts map[string]string) fstest.MapFS {
 	fsys := fstest.MapFS{}
@@ -32,15 +35,18 @@ func files(texts map[string]string) fstest.MapFS {
 // migrate runs [database.Migrate] with a timeout and returns the log.
 func migrate(t *testing.T, url string, timeout time.Duration, fsys fstest.MapFS) (string, error) {
 	t.Helper()
-	return migrateWith(t, database.Config{URL: url, MaxConns: 4}, timeout, fsys)
+	return logged(t, timeout, func(ctx context.Context, log *slog.Logger) error {
+		return database.Migrate(ctx, database.Config{URL: url, MaxConns: 4}, schema, fsys, log)
+	})
 }
 
-func migrateWith(t *testing.T, cfg database.Config, timeout time.Duration, fsys fstest.MapFS) (string, error) {
+// logged calls fn with a timeout and returns the log.
+func logged(t *testing.T, timeout time.Duration, fn func(context.Context, *slog.Logger) error) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	var log bytes.Buffer
-	err := database.Migrate(ctx, cfg, schema, fsys, slog.New(slog.NewTextHandler(&log, nil)))
+	err := fn(ctx, slog.New(slog.NewTextHandler(&log, nil)))
 	return log.String(), err
 }
 
@@ -48,7 +54,7 @@ func TestMigrateReturnsPermanentErrorsAtOnce(t *testing.T) {
 	t.Parallel()
 	d := databasetest.New(t)
 	texts := map[string]string{"00001_a.sql": "-- +goose Up\nSELECT 1;", "00003_c.sql": "-- +goose Up\nSELECT 3;"}
-	_, err := migrate(t, d.URL(schema), time.Minute, files(texts))
+	_, err := migrate(t, d.URL(owner), time.Minute, files(texts))
 	require.NoError(t, err)
 	texts["00002_b.sql"] = "-- +goose Up\nSELECT 2;"
 	for name, tc := range map[string]struct {
@@ -56,11 +62,11 @@ func TestMigrateReturnsPermanentErrorsAtOnce(t *testing.T) {
 		files map[string]string
 		want  string
 	}{
-		"missing migration":            {d.URL(schema), texts, "missing"},
-		"invalid SQL":                  {d.URL(schema), map[string]string{"00004_d.sql": "-- +goose Up\nSELECT nothing;"}, "42703"},
-		"file name without version":    {d.URL(schema), map[string]string{"x_y.sql": "-- +goose Up\nSELECT 1;"}, "x_y.sql"},
-		"wrong password":               {strings.Replace(d.URL(schema), ":orders@", ":wrong@", 1), nil, "28P01"},
-		"database that does not exist": {d.URL(schema) + "&database=nothing", map[string]string{"00001_a.sql": ""}, "3D000"},
+		"missing migration":            {d.URL(owner), texts, "missing"},
+		"invalid SQL":                  {d.URL(owner), map[string]string{"00004_d.sql": "-- +goose Up\nSELECT nothing;"}, "42703"},
+		"file name without version":    {d.URL(owner), map[string]string{"x_y.sql": "-- +goose Up\nSELECT 1;"}, "x_y.sql"},
+		"wrong password":               {strings.Replace(d.URL(owner), ":orders_owner@", ":wrong@", 1), nil, "28P01"},
+		"database that does not exist": {d.URL(owner) + "&database=nothing", map[string]string{"00001_a.sql": ""}, "3D000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -97,7 +103,7 @@ func TestMigrationTimeouts(t *testing.T) {
 	d := databasetest.New(t)
 	const query = "CREATE TABLE orders.%s AS SELECT current_setting('lock_timeout') AS locks, current_setting('statement_timeout') AS statements;"
 	text := func(header, table string) string { return header + strings.Replace(query, "%s", table, 1) }
-	_, err := migrate(t, d.URL(schema), time.Minute, files(map[string]string{
+	_, err := migrate(t, d.URL(owner), time.Minute, files(map[string]string{
 		"00001_a.sql": text("-- +goose Up\n", "first"),
 		"00002_b.sql": text("-- +goose NO TRANSACTION\n-- +goose Up\n", "no_transaction"),
 		"00003_c.sql": text("-- +goose Up\n", "last"),
@@ -115,7 +121,7 @@ func TestConcurrentIndexWaitsForALongTransaction(t *testing.T) {
 	t.Parallel()
 	d := databasetest.New(t)
 	table := map[string]string{"00001_a.sql": "-- +goose Up\nCREATE TABLE orders.t (a int);"}
-	_, err := migrate(t, d.URL(schema), time.Minute, files(table))
+	_, err := migrate(t, d.URL(owner), time.Minute, files(table))
 	require.NoError(t, err)
 	release := d.Hold(t, "LOCK TABLE orders.t IN ROW EXCLUSIVE MODE")
 	table["00002_b.sql"] = "-- +goose NO TRANSACTION\n-- +goose Up\nCREATE INDEX CONCURRENTLY t_a ON orders.t (a);"
@@ -123,7 +129,7 @@ func TestConcurrentIndexWaitsForALongTransaction(t *testing.T) {
 	var log string
 	go func() {
 		var err error
-		log, err = migrate(t, d.URL(schema), 2*time.Minute, files(table))
+		log, err = migrate(t, d.URL(owner), 2*time.Minute, files(table))
 		done <- err
 	}()
 	admin := d.Admin(t)
@@ -142,15 +148,15 @@ func TestTransactionalMigrationRetriesWhenLocked(t *testing.T) {
 	t.Parallel()
 	d := databasetest.New(t)
 	table := map[string]string{"00001_a.sql": "-- +goose Up\nCREATE TABLE orders.t (a int);"}
-	_, err := migrate(t, d.URL(schema), time.Minute, files(table))
+	_, err := migrate(t, d.URL(owner), time.Minute, files(table))
 	require.NoError(t, err)
 	release := d.Hold(t, "LOCK TABLE orders.t IN ACCESS SHARE MODE")
 	table["00002_b.sql"] = "-- +goose Up\nALTER TABLE orders.t ADD COLUMN b int;"
-	log, err := migrate(t, d.URL(schema), 6*time.Second, files(table))
+	log, err := migrate(t, d.URL(owner), 6*time.Second, files(table))
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Contains(t, log, "55P03")
 	release()
-	_, err = migrate(t, d.URL(schema), time.Minute, files(table))
+	_, err = migrate(t, d.URL(owner), time.Minute, files(table))
 	require.NoError(t, err)
 }
 

@@ -23,7 +23,7 @@ func TestPasswordIsReadForEachConnection(t *testing.T) {
 	admin, err := database.Connect(t.Context(), database.Config{URL: d.URL("gozon")})
 	require.NoError(t, err)
 	defer admin.Close(t.Context())
-	_, err = admin.Exec(t.Context(), "CREATE ROLE "+role+" LOGIN PASSWORD 'one'")
+	_, err = admin.Exec(t.Context(), "CREATE ROLE "+role+" LOGIN PASSWORD 'one' IN ROLE orders")
 	require.NoError(t, err)
 
 	cfg := database.Config{

@@ -28,7 +28,7 @@ var settings = map[string]string{
 // poolConfig returns the configuration of the pool's connections, and the parameters of their
 // sessions. A pooler refuses parameters that it does not know when a connection starts, and
 // does not carry them to the sessions of the server. They are then defaults of the role, which
-// [Migrate] sets.
+// [Await] sets.
 func (c Config) poolConfig() (cfg *pgx.ConnConfig, params map[string]string, err error) {
 	if cfg, err = c.connConfig(c.URL); err != nil {
 		return nil, nil, fmt.Errorf("database: DATABASE_URL %w", err)
@@ -64,22 +64,37 @@ func (c Config) preparePooler(ctx context.Context) error {
 	return db.checkPooler(ctx, params)
 }
 
-// setDefaults takes a lock, because two sessions that set defaults of the same role at the
-// same time fail.
+// setDefaults does nothing if the defaults are set. Otherwise it takes a lock, because two
+// sessions that set defaults of the same role at the same time fail. Any role of the database
+// can take that lock, so the wait for it is limited.
 func (c Config) setDefaults(ctx context.Context, params map[string]string) error {
 	conn, err := Connect(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(ctx)
+	var defaults []string
+	err = conn.QueryRow(ctx, `SELECT coalesce((SELECT setconfig FROM pg_db_role_setting
+		WHERE setrole = current_user::regrole AND setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())), '{}')`).Scan(&defaults)
+	if err != nil {
+		return err
+	}
+	missing := maps.Clone(params)
+	maps.DeleteFunc(missing, func(name, value string) bool { return slices.Contains(defaults, name+"="+value) })
+	if len(missing) == 0 {
+		return nil
+	}
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '3s'"); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtext('defaults of ' || current_user))"); err != nil {
 			return err
 		}
-		for _, name := range slices.Sorted(maps.Keys(params)) {
+		for _, name := range slices.Sorted(maps.Keys(missing)) {
 			var statement string
 			err := tx.QueryRow(ctx, "SELECT format('ALTER ROLE %I IN DATABASE %I SET %I = %L', current_user, current_database(), $1::text, $2::text)",
-				name, params[name]).Scan(&statement)
+				name, missing[name]).Scan(&statement)
 			if err != nil {
 				return err
 			}

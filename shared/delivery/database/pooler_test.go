@@ -19,6 +19,7 @@ import (
 func TestUnsuitablePoolersAreRefused(t *testing.T) {
 	t.Parallel()
 	d := databasetest.New(t)
+	d.Migrate(t, schema, rowsOnly)
 	pooler, direct := d.Pooler(t)(schema), d.URL(schema)
 	for name, tc := range map[string]struct {
 		cfg     database.Config
@@ -38,7 +39,7 @@ func TestUnsuitablePoolersAreRefused(t *testing.T) {
 			if tc.retried {
 				timeout = 3 * time.Second
 			}
-			log, err := migrateWith(t, tc.cfg, timeout, files(map[string]string{"00001_rows.sql": createRows}))
+			log, err := await(t, tc.cfg, timeout, rowsOnly)
 			require.ErrorContains(t, err, tc.want)
 			require.Equal(t, tc.retried, errors.Is(err, context.DeadlineExceeded), err)
 			require.Equal(t, tc.retried, strings.Contains(log, tc.want), log)
@@ -53,12 +54,13 @@ func TestUnsuitablePoolersAreRefused(t *testing.T) {
 func TestOldSessionsOfThePoolerAreNotUsed(t *testing.T) {
 	t.Parallel()
 	d := databasetest.New(t)
+	d.Migrate(t, schema, rowsOnly)
 	cfg := database.Config{URL: d.Pooler(t, "server_lifetime = 3", "default_pool_size = 1")(schema), SessionURL: d.URL(schema), MaxConns: 4}
 	db, err := database.Open(cfg)
 	require.NoError(t, err)
 	defer db.Close()
 	require.NoError(t, db.Ready(t.Context()))
-	log, err := migrateWith(t, cfg, time.Minute, files(map[string]string{"00001_rows.sql": createRows}))
+	log, err := await(t, cfg, time.Minute, rowsOnly)
 	require.NoError(t, err)
 	require.Contains(t, log, "older than the defaults of the role")
 }
@@ -75,8 +77,9 @@ func TestPoolBehindAPooler(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := databasetest.New(t)
+			d.Migrate(t, schema, rowsOnly)
 			cfg := database.Config{URL: d.Pooler(t, tc.setting)(schema) + tc.params, SessionURL: d.URL(schema), MaxConns: 16}
-			_, err := migrateWith(t, cfg, time.Minute, files(map[string]string{"00001_rows.sql": createRows}))
+			_, err := await(t, cfg, time.Minute, rowsOnly)
 			require.NoError(t, err)
 			db, err := database.Open(cfg)
 			require.NoError(t, err)

@@ -16,7 +16,7 @@ import (
 func startUnreplicated(t *testing.T) (*databasetest.Database, *database.DB) {
 	t.Helper()
 	d, _ := databasetest.Own(t)
-	_, db := d.Open(t, schema, files(map[string]string{"00001_rows.sql": createRows}))
+	_, db := d.Open(t, schema, rowsOnly)
 	d.Do(t, "ALTER SYSTEM SET synchronous_standby_names = 'missing'")
 	d.Do(t, "SELECT pg_reload_conf()")
 	return d, db

@@ -30,7 +30,8 @@ const createParts = `-- +goose Up
 CREATE TABLE orders.parts (
 	kind text, id uuid, name text NOT NULL, note text, weight bigint, parent_id uuid, created_at timestamptz NOT NULL,
 	sold_at timestamptz, version bigint NOT NULL DEFAULT 1, PRIMARY KEY (id, kind)
-);`
+);
+GRANT SELECT, INSERT, UPDATE ON orders.parts TO orders;`
 
 func TestTableStatements(t *testing.T) {
 	t.Parallel()

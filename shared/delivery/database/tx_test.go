@@ -16,9 +16,13 @@ import (
 
 const (
 	createRows = `-- +goose Up
-CREATE TABLE orders.rows (id bigint PRIMARY KEY, v bigint NOT NULL DEFAULT 0 CHECK (v >= 0));`
+CREATE TABLE orders.rows (id bigint PRIMARY KEY, v bigint NOT NULL DEFAULT 0 CHECK (v >= 0));
+GRANT SELECT, INSERT, UPDATE ON orders.rows TO orders;
+GRANT SELECT ON orders.goose_db_version TO orders;`
 	insertRow = "INSERT INTO orders.rows (id, v) VALUES ($1, $2)"
 )
+
+var rowsOnly = files(map[string]string{"00001_rows.sql": createRows})
 
 // txFixture is a table of rows that is reached through a proxy.
 type txFixture struct {
@@ -30,7 +34,7 @@ type txFixture struct {
 func startTx(t *testing.T) *txFixture {
 	t.Helper()
 	d := databasetest.New(t)
-	_, _ = d.Open(t, schema, files(map[string]string{"00001_rows.sql": createRows}))
+	_, _ = d.Open(t, schema, rowsOnly)
 	f := &txFixture{database: d, proxy: d.Proxy(t)}
 	f.db = f.proxy.Open(t, schema)
 	return f

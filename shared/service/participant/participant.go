@@ -37,12 +37,13 @@ type Config struct {
 	InFlight   int           `env:"MAX_IN_FLIGHT" envDefault:"2048" usage:"maximum number of requests in flight, without event streams; half of them may wait for the same kind of batch"`
 	BatchMax   int           `env:"BATCH_MAX" envDefault:"256" usage:"maximum number of requests that share a transaction"`
 	AuditEvery time.Duration `env:"AUDIT_EVERY" envDefault:"10s" usage:"interval of the audits that nobody asks for; 0 for none"`
+	BindAddr   string        `env:"BIND_ADDR" envDefault:"127.0.0.1" usage:"address of the published ports of the shop; development passwords are refused unless it is a loopback address"`
 	Operator   string        `env:"OPERATOR,expand" envDefault:"$USER" usage:"who runs the command dead-letters"`
 }
 
 // Validate reports all invalid values at once.
 func (c *Config) Validate() error {
-	err := errors.Join(c.Service.Validate(), c.Database.Validate(), c.Broker.Validate(), c.Delivery.Validate())
+	err := errors.Join(c.Service.Validate(), c.Database.Validate(), c.Broker.Validate(), c.Delivery.Validate(), c.checkPasswords())
 	if c.InFlight < 2 {
 		err = errors.Join(err, fmt.Errorf("MAX_IN_FLIGHT is %d: it must be at least 2", c.InFlight))
 	}
@@ -80,24 +81,26 @@ type Participant struct {
 }
 
 // Program returns the command line of a participant. name is also the name of its schema.
-// When the participant starts, cfg is filled from the environment, and then wire adds the
-// service's own routes and parts. dead describes its dead letters, for the command that
+// When the participant starts, cfg is filled from the environment. It waits until the command
+// migrate has run, and then wire adds the service's own routes and parts. dead describes its dead letters, for the command that
 // handles them.
 func Program(name string, migrations fs.FS, cfg Configuration, dead DeadLetters, wire func(*Participant)) service.Program {
 	c := cfg.base()
-	migrate := func(ctx context.Context, log *slog.Logger) error {
-		return database.Migrate(ctx, c.Database, name, migrations, log)
-	}
 	return service.Program{
 		Name: name, Config: cfg, Frame: &c.Service,
 		Serve: func(ctx context.Context, log *slog.Logger) error {
-			if err := migrate(ctx, log); err != nil {
+			if err := database.Await(ctx, c.Database, name, migrations, log); err != nil {
 				return err
 			}
 			return serve(ctx, name, c, log, wire)
 		},
 		Commands: []service.Command{
-			{Name: "migrate", Usage: "bring the database up to date and exit", Run: migrate},
+			{
+				Name: "migrate", Usage: "bring the schema up to date and exit; DATABASE_URL has the role that owns it",
+				Run: func(ctx context.Context, log *slog.Logger) error {
+					return database.Migrate(ctx, c.Database, name, migrations, log)
+				},
+			},
 			{
 				Name: "dead-letters", Usage: "list, show, retry, edit or discard events that could not be handled; see dead-letters --help",
 				RunArgs: func(ctx context.Context, _ *slog.Logger, call service.Call) error {

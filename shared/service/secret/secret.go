@@ -39,6 +39,10 @@ func (p Password) Read() (string, error) {
 	return ReadFile(p.File)
 }
 
+// ForDevelopment reports whether a password is one of those in the repository, which everybody
+// can read.
+func ForDevelopment(password string) bool { return strings.HasPrefix(password, "development-") }
+
 // ReadFile returns the content of a file, without the line break at its end. An empty file is
 // an error: a shell truncates a file before it writes to it.
 func ReadFile(name string) (string, error) {

@@ -30,6 +30,13 @@ const (
 	admin    = "gozon"
 	port     = 5432
 	template = "gozon"
+	roles    = "orders, orders_owner, payments, payments_owner"
+
+	// adapt changes what differs from the shop: tests connect as the administrator, and many
+	// tests share the roles.
+	adapt = "ALTER ROLE " + admin + ` PASSWORD '` + admin + `';
+		ALTER ROLE orders CONNECTION LIMIT -1; ALTER ROLE orders_owner CONNECTION LIMIT -1;
+		ALTER ROLE payments CONNECTION LIMIT -1; ALTER ROLE payments_owner CONNECTION LIMIT -1;`
 )
 
 var shared = containertest.NewShared(start)
@@ -38,16 +45,15 @@ func start() (*containertest.Container, error) { return run(func(*testcontainers
 
 // run starts a server with a modified request.
 func run(modify func(*testcontainers.ContainerRequest)) (*containertest.Container, error) {
-	_, here, _, _ := runtime.Caller(0)
-	roles := filepath.Join(filepath.Dir(here), "..", "..", "..", "deploy", "postgres", "10-roles.sh")
 	req := testcontainers.ContainerRequest{
 		Image: pins.Image("postgres"),
 		// fsync stays on, unlike in most test databases, because some tests kill the server.
 		Cmd: []string{"postgres", "-c", "max_connections=300"},
 		Env: map[string]string{"POSTGRES_USER": admin, "POSTGRES_PASSWORD": admin, "POSTGRES_DB": template},
 		Files: []testcontainers.ContainerFile{
-			{HostFilePath: roles, ContainerFilePath: "/docker-entrypoint-initdb.d/10-roles.sh", FileMode: 0o755},
-			password("orders"), password("payments"),
+			script("postgres/10-roles.sh", "/docker-entrypoint-initdb.d/10-roles.sh"), script("postgres/roles.sh", "/roles.sh"), script("password.sh", "/password.sh"),
+			password("orders"), password(Owner("orders")), password("payments"), password(Owner("payments")),
+			{Reader: strings.NewReader(adapt), ContainerFilePath: "/docker-entrypoint-initdb.d/20-adapt.sql", FileMode: 0o644},
 		},
 		WaitingFor: wait.ForSQL("5432/tcp", "pgx", func(host string, p nat.Port) string {
 			return fmt.Sprintf("postgres://%s:%s@%s:%s/%s?sslmode=disable", admin, admin, host, p.Port(), template)
@@ -55,6 +61,12 @@ func run(modify func(*testcontainers.ContainerRequest)) (*containertest.Containe
 	}
 	modify(&req)
 	return containertest.Run(req, port)
+}
+
+// script returns a file of the folder deploy.
+func script(name, path string) testcontainers.ContainerFile {
+	_, here, _, _ := runtime.Caller(0)
+	return testcontainers.ContainerFile{HostFilePath: filepath.Join(filepath.Dir(here), "../../../deploy", name), ContainerFilePath: path, FileMode: 0o755}
 }
 
 // password returns the file with the password of a role, which is its name.
@@ -89,6 +101,9 @@ func create(t testing.TB, c *containertest.Container) *Database {
 	defer db.Close()
 	_, err = db.ExecContext(t.Context(), "CREATE DATABASE "+d.name+" TEMPLATE "+template)
 	require.NoError(t, err)
+	// The copy does not have the privileges of its template.
+	_, err = db.ExecContext(t.Context(), "REVOKE ALL ON DATABASE "+d.name+" FROM PUBLIC; GRANT CONNECT ON DATABASE "+d.name+" TO "+roles)
+	require.NoError(t, err)
 	return d
 }
 
@@ -96,21 +111,29 @@ func url(c *containertest.Container, role, database string) string {
 	return fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable", role, role, c.Addr, database)
 }
 
-// URL returns the connection URL for a role: orders, payments, or gozon, the administrator.
+// URL returns the connection URL for a role: orders or payments, [Owner] of one of them, or
+// gozon, the administrator.
 func (d *Database) URL(role string) string { return url(d.server, role, d.name) }
 
-// Open migrates the schema of role and returns a pool that connects as role, and a handle on
-// it for the statements of tests.
-func (d *Database) Open(t testing.TB, role string, migrations fs.FS) (*sql.DB, *database.DB) {
+// Owner returns the role that owns the schema of role.
+func Owner(role string) string { return role + "_owner" }
+
+// Migrate migrates the schema of role, as its owner.
+func (d *Database) Migrate(t testing.TB, role string, migrations fs.FS) {
 	t.Helper()
-	cfg := database.Config{URL: d.URL(role), MaxConns: 10}
-	db, err := database.Open(cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	cfg := database.Config{URL: d.URL(Owner(role)), MaxConns: 4}
 	require.NoError(t, database.Migrate(ctx, cfg, role, migrations, slog.New(slog.DiscardHandler)))
-	statements, err := db.Gorm.DB()
+}
+
+// Open migrates the schema of role and returns a pool that connects as role, and a handle for
+// the statements of tests, which connects as the administrator.
+func (d *Database) Open(t testing.TB, role string, migrations fs.FS) (*sql.DB, *database.DB) {
+	t.Helper()
+	d.Migrate(t, role, migrations)
+	db, err := database.Open(database.Config{URL: d.URL(role), MaxConns: 10})
 	require.NoError(t, err)
-	return statements, db
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return d.Admin(t), db
 }

@@ -13,7 +13,13 @@ import (
 // Admin returns a pool that connects as the administrator.
 func (d *Database) Admin(t testing.TB) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("pgx", d.URL(admin))
+	return d.As(t, admin)
+}
+
+// As returns a pool that connects as role.
+func (d *Database) As(t testing.TB, role string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("pgx", d.URL(role))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	return db

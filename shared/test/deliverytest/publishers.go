@@ -92,7 +92,7 @@ func (k *killer) Publish(ctx context.Context, messages []events.Message) []error
 	errs := k.recorder.Publish(ctx, messages)
 	k.once.Do(func() {
 		_, k.err = k.pool.ExecContext(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-			WHERE datname = current_database() AND usename = current_user AND state = 'idle in transaction'`)
+			WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle in transaction'`)
 	})
 	return errs
 }
