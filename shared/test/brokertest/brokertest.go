@@ -65,11 +65,14 @@ func New(t testing.TB) *Broker {
 	return create(t, shared.Get(t))
 }
 
-// Own creates a virtual host in a separate container, for a test that kills the container.
+// Own creates a virtual host in a separate container, for a test that kills the container. Its
+// queues survive that.
 func Own(t testing.TB) (*Broker, *containertest.Container) {
 	t.Helper()
 	c := containertest.Own(t, start)
-	return create(t, c), c
+	b := create(t, c)
+	b.Registered(t)
+	return b, c
 }
 
 func create(t testing.TB, c *containertest.Container) *Broker {
