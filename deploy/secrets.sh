@@ -32,8 +32,10 @@ for development in deploy/secrets/development/*; do
 		echo "The password $variable was moved from .env to $dir/$name." >&2
 	fi
 done
-if grep -q '^POSTGRES_PASSWORD=' .env; then # of earlier versions: the administrator has no password any more
-	kept=$(grep -v '^POSTGRES_PASSWORD=' .env)
-	printf '%s\n' "$kept" > .env
-fi
+for variable in POSTGRES_PASSWORD RABBITMQ_PASSWORD; do # of administrators in earlier versions, who have no password any more
+	if grep -q "^$variable=" .env; then
+		kept=$(grep -v "^$variable=" .env)
+		printf '%s\n' "$kept" > .env
+	fi
+done
 echo $option

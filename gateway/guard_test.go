@@ -137,9 +137,14 @@ func TestProbesAreNotPublic(t *testing.T) {
 		peer, path string
 		status     int
 	}{
-		{"127.0.0.1:1", "/readyz", http.StatusOK}, {"[::1]:1", "/livez/", http.StatusOK},
-		{"172.18.0.1:1", "/readyz", http.StatusNotFound}, {"172.18.0.1:1", "/livez/", http.StatusNotFound}, {"172.18.0.1:1", "/read%79z", http.StatusNotFound},
-		{"172.18.0.1:1", "/metrics", http.StatusNotFound}, {"127.0.0.1:1", "/metrics", http.StatusNotFound}, {"127.0.0.1:1", "/debug/pprof/", http.StatusNotFound},
+		{"127.0.0.1:1", "/readyz", http.StatusOK},
+		{"[::1]:1", "/livez/", http.StatusOK},
+		{"172.18.0.1:1", "/readyz", http.StatusNotFound},
+		{"172.18.0.1:1", "/livez/", http.StatusNotFound},
+		{"172.18.0.1:1", "/read%79z", http.StatusNotFound},
+		{"172.18.0.1:1", "/metrics", http.StatusNotFound},
+		{"127.0.0.1:1", "/metrics", http.StatusNotFound},
+		{"127.0.0.1:1", "/debug/pprof/", http.StatusNotFound},
 	} {
 		w := httptest.NewRecorder()
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost"+tc.path, http.NoBody)

@@ -5,6 +5,7 @@
 SET lock_timeout = '3s';
 -- The sum of the account's top-ups. The previous version of the service does not count its own.
 ALTER TABLE payments.accounts ADD COLUMN IF NOT EXISTS deposited bigint NOT NULL DEFAULT 0; -- minor units
+GRANT UPDATE (deposited) ON payments.accounts TO payments;
 RESET lock_timeout;
 
 SET statement_timeout = 0;

@@ -19,7 +19,7 @@ func TestPrivilegesOfTheService(t *testing.T) {
 	require.Equal(t, []string{
 		"database: CONNECT",
 		"function summarize: EXECUTE",
-		"payments.accounts: INSERT, SELECT, UPDATE (balance, seq)",
+		"payments.accounts: INSERT, SELECT, UPDATE (balance, deposited, seq)",
 		"payments.audit: INSERT, SELECT, UPDATE",
 		"payments.audit_accounts: INSERT, SELECT, UPDATE",
 		"payments.audit_differences: DELETE, INSERT, SELECT",
