@@ -28,6 +28,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -40,6 +41,7 @@ import (
 
 type config struct {
 	Service         service.Config
+	TLS             tlsConfig
 	Routes          routes        `env:"ROUTES,notEmpty" usage:"prefix=service URL, comma separated: /orders=http://orders:8080,/accounts=http://payments:8080"`
 	UpstreamTimeout time.Duration `env:"UPSTREAM_TIMEOUT" envDefault:"10s" usage:"time limit for the response headers of a service"`
 	MaxBodyBytes    int64         `env:"MAX_BODY_BYTES" envDefault:"65536" usage:"largest request body, in bytes"`
@@ -58,7 +60,7 @@ type config struct {
 
 // Validate reports every invalid value.
 func (c *config) Validate() error {
-	errs := []error{c.Service.Validate()}
+	errs := []error{c.Service.Validate(), c.TLS.validate()}
 	for name, d := range map[string]time.Duration{"UPSTREAM_TIMEOUT": c.UpstreamTimeout, "RESOLVE_EVERY": c.ResolveEvery} {
 		if d <= 0 {
 			errs = append(errs, fmt.Errorf("%s is %s: it must be positive", name, d))
@@ -100,9 +102,17 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	var https []net.Listener
+	if cfg.TLS.Addr != "" {
+		l, err := cfg.Service.ListenAt(ctx, cfg.TLS.Addr)
+		if err != nil {
+			return errors.Join(err, api.Close(), metrics.Close())
+		}
+		https = append(https, tls.NewListener(l, cfg.TLS.server(log)))
+	}
 	reg, health := service.NewRegistry(), &service.Health{}
 	clients := newClients(cfg.TrustedProxies, net.DefaultResolver.LookupNetIP, log)
-	engine := service.NewEngine(log, reg, health, clients.identify, newGuard(cfg.AllowedHosts).check)
+	engine := service.NewEngine(log, reg, health, strictTransport, clients.identify, newGuard(cfg.AllowedHosts).check)
 	if err := registerDocs(engine, contract); err != nil {
 		return errors.Join(err, api.Close(), metrics.Close())
 	}
@@ -128,6 +138,6 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	if orders, payments := proxies["/orders"], proxies["/accounts"]; orders != nil && payments != nil {
 		registerAudit(engine, orders, payments, limits)
 	}
-	parts = append(parts, cfg.Service.ServeAPI(api, engine, health, reg), cfg.Service.ServeMetrics(metrics, reg))
+	parts = append(parts, cfg.Service.ServeAPI(api, engine, health, reg, https...), cfg.Service.ServeMetrics(metrics, reg))
 	return service.Run(ctx, log, cfg.Service.DrainTimeout, parts...)
 }

@@ -147,8 +147,7 @@ func (s *streams) forward(c *gin.Context, resp *http1.Response) {
 	defer source.Close()
 	defer context.AfterFunc(c.Request.Context(), func() { _ = source.Close() })()
 	st.client = flushingWriter{c.Writer}
-	c.Writer.Flush()
-	if !st.copy() {
+	if _, err := st.client.Write(nil); err != nil || !st.copy() {
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -218,13 +217,15 @@ func streamHead(c *gin.Context) []byte {
 // flushingWriter is the writer of a response that is not hijacked.
 type flushingWriter struct{ gin.ResponseWriter }
 
-// Write implements io.Writer.
+// Write implements io.Writer. It then clears the deadline: HTTP/2 resets a stream at its
+// deadline even if nothing is being written.
 func (w flushingWriter) Write(b []byte) (int, error) {
 	n, err := w.ResponseWriter.Write(b)
-	if err == nil {
-		w.Flush()
+	if err != nil {
+		return n, err
 	}
-	return n, err
+	w.Flush()
+	return n, w.SetWriteDeadline(time.Time{})
 }
 
 // SetWriteDeadline sets the deadline of the writes that follow.

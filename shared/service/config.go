@@ -31,7 +31,7 @@ type Config struct {
 	MaxConnections int           `env:"MAX_CONNECTIONS" envDefault:"8192" usage:"maximum number of open connections to HTTP_ADDR, without event streams"`
 	DrainTimeout   time.Duration `env:"DRAIN_TIMEOUT" envDefault:"15s" usage:"maximum duration of a shutdown, which takes at least 1.2s"`
 
-	// ListenFunc opens the listeners of HTTPAddr and MetricsAddr. If nil, [Listen] is used.
+	// ListenFunc opens the listeners. If nil, [Listen] is used.
 	// Tests return listeners that they have already opened.
 	ListenFunc func(ctx context.Context, addr string) (net.Listener, error)
 	// RegistryFunc, if not nil, receives the registry when all metrics are registered. Tests
@@ -42,17 +42,21 @@ type Config struct {
 // Listen opens the listeners for [Config.ServeAPI] and [Config.ServeMetrics], both or neither.
 // Called before [Run], it reports a port that is in use before any part starts.
 func (c Config) Listen(ctx context.Context) (api, metrics net.Listener, err error) {
-	listen := c.ListenFunc
-	if listen == nil {
-		listen = Listen
-	}
-	if api, err = listen(ctx, c.HTTPAddr); err != nil {
+	if api, err = c.ListenAt(ctx, c.HTTPAddr); err != nil {
 		return nil, nil, err
 	}
-	if metrics, err = listen(ctx, c.MetricsAddr); err != nil {
+	if metrics, err = c.ListenAt(ctx, c.MetricsAddr); err != nil {
 		return nil, nil, errors.Join(err, api.Close())
 	}
 	return api, metrics, nil
+}
+
+// ListenAt opens a listener for another address.
+func (c Config) ListenAt(ctx context.Context, addr string) (net.Listener, error) {
+	if c.ListenFunc != nil {
+		return c.ListenFunc(ctx, addr)
+	}
+	return Listen(ctx, addr)
 }
 
 // Validate reports all invalid values at once.

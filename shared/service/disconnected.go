@@ -1,13 +1,17 @@
 package service
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"syscall"
 )
 
-// RawConn returns the socket of c, or nil if c has none.
+// RawConn returns the socket of c, which may be a TLS connection, or nil if c has none.
 func RawConn(c net.Conn) syscall.RawConn {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
 	s, ok := c.(syscall.Conn)
 	if !ok {
 		return nil

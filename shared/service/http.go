@@ -193,26 +193,30 @@ func AllowTime(w http.ResponseWriter, d time.Duration) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d + writeTimeout))
 }
 
-// ServeAPI returns the part that serves h on l. It accepts at most c.MaxConnections at a
-// time. When it stops, it calls health.Stopping and still responds for a second. Then it
-// closes l, calls health.Stopped and waits for the requests in flight.
-func (c Config) ServeAPI(l net.Listener, h http.Handler, health *Health, reg prometheus.Registerer) Part {
+// ServeAPI returns the part that serves h on l, and on more listeners, such as one for TLS. It
+// accepts at most c.MaxConnections at a time. When it stops, it calls health.Stopping and still
+// responds for a second. Then it closes the listeners, calls health.Stopped and waits for the
+// requests in flight.
+func (c Config) ServeAPI(l net.Listener, h http.Handler, health *Health, reg prometheus.Registerer, more ...net.Listener) Part {
 	connections := newConnections(c.MaxConnections, reg)
 	return Part{Name: "http", Run: func(ctx context.Context) error {
-		srv := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		srv := newServer(connections.limit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if health.stopping.Load() {
 				w.Header().Set("Connection", "close")
 			}
 			h.ServeHTTP(w, r)
-		}))
+		})))
 		srv.ConnState = connections.changed
-		return serve(ctx, srv, l, func() {
+		listeners := append([]net.Listener{l}, more...)
+		return serve(ctx, srv, func() {
 			health.Stopping()
 			<-time.After(noticeTime)
-			_ = l.Close() // the error would be that it is closed already
+			for _, l := range listeners {
+				_ = l.Close() // the error would be that it is closed already
+			}
 			<-time.After(arrivalTime)
 			health.Stopped()
-		})
+		}, listeners...)
 	}}
 }
 
@@ -225,6 +229,17 @@ func newServer(h http.Handler) *http.Server {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       2 * time.Minute, // longer than the idle timeout of the gateway
 		MaxHeaderBytes:    32 << 10,
+		HTTP2: &http.HTTP2Config{
+			// What a client has sent and no handler has read yet is kept in memory.
+			MaxReceiveBufferPerConnection: 64 << 10,
+			MaxReceiveBufferPerStream:     64 << 10,
+			MaxConcurrentStreams:          100,
+			// The other time limits are those of a request. These are for a connection whose
+			// client does not read or has disappeared.
+			WriteByteTimeout: 10 * time.Second,
+			SendPingTimeout:  15 * time.Second,
+			PingTimeout:      10 * time.Second,
+		},
 
 		DisableGeneralOptionsHandler: true, // h also handles OPTIONS *
 	}
@@ -245,22 +260,24 @@ func (c Config) ServeMetrics(l net.Listener, reg *prometheus.Registry) Part {
 		c.RegistryFunc(reg)
 	}
 	return Part{Name: "metrics", Run: func(ctx context.Context) error {
-		return serve(ctx, newServer(mux), l, func() {})
+		return serve(ctx, newServer(mux), func() {}, l)
 	}}
 }
 
-func serve(ctx context.Context, srv *http.Server, l net.Listener, stopping func()) error {
-	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(l) }()
+func serve(ctx context.Context, srv *http.Server, stopping func(), listeners ...net.Listener) error {
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { failed <- fmt.Errorf("serve %s: %w", l.Addr(), srv.Serve(l)) }()
+	}
 	select {
 	case err := <-failed:
-		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+		return err
 	case <-ctx.Done():
 	}
 	stopping()
 	// The drain timeout of Run bounds this wait.
 	if err := srv.Shutdown(context.WithoutCancel(ctx)); err != nil && !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("shutdown %s: %w", l.Addr(), err)
+		return fmt.Errorf("shutdown %s: %w", listeners[0].Addr(), err)
 	}
 	return nil
 }

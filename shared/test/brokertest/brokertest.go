@@ -32,7 +32,10 @@ const port = 5672
 
 var shared = containertest.NewShared(start)
 
-func start() (*containertest.Container, error) {
+func start() (*containertest.Container, error) { return run() }
+
+// run starts a server with additional files.
+func run(more ...testcontainers.ContainerFile) (*containertest.Container, error) {
 	files, err := files()
 	if err != nil {
 		return nil, err
@@ -43,7 +46,7 @@ func start() (*containertest.Container, error) {
 		User:         "999:999",
 		Entrypoint:   []string{"/start.sh"},
 		Cmd:          []string{"rabbitmq-server"},
-		Files:        files,
+		Files:        append(files, more...),
 		ExposedPorts: []string{"15672/tcp"},
 		WaitingFor: wait.ForAll(wait.ForLog("Server startup complete"), wait.ForListeningPort("5672/tcp"),
 			wait.ForHTTP("/").WithPort("15672/tcp")).WithDeadline(2 * time.Minute),
