@@ -35,9 +35,15 @@ help: ## list the targets
 docker:
 	@docker info >/dev/null 2>&1 || { echo 'Cannot connect to Docker. Is the engine running, and do you have access to it?' >&2; exit 1; }
 
+# TLS=1 adds HTTPS to the compose files that are used.
+ifdef TLS
+up: export COMPOSE_FILE := $(or $(COMPOSE_FILE),$(shell sed -n 's/^COMPOSE_FILE=//p' .env 2>/dev/null),docker-compose.yml):deploy/tls.yml
+endif
+
 .PHONY: up
-up: docker ## build and start the shop at http://localhost
+up: docker ## build and start the shop at http://localhost; with TLS=1, at https://localhost
 	@$(ENSURE) postgres rabbitmq nginx golang
+	@[ -z "$(TLS)" ] || deploy/certificate.sh
 	@restart=$$(deploy/secrets.sh); set -x; $(COMPOSE) up -d --build $$restart
 	@deploy/wait.sh "$(COMPOSE)"
 

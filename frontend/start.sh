@@ -1,6 +1,7 @@
 #!/bin/sh
 # Writes the list of host names that nginx responds to, and starts nginx. The names are those of the loopback interface
-# and ALLOWED_HOSTS, comma separated and without ports.
+# and ALLOWED_HOSTS, comma separated and without ports. If HTTPS_PORT is set, nginx serves HTTPS on port 8443, which is
+# published as HTTPS_PORT, with the certificate in /run/tls.
 set -eu
 
 names=$(printf '%s\n' "localhost,127.0.0.1,[::1],${ALLOWED_HOSTS:-}" | tr 'A-Z, ' 'a-z\n\n' | grep . | sort -u)
@@ -10,5 +11,23 @@ if bad=$(printf '%s\n' "$names" | grep -vxE '[a-z0-9._-]+|\[[0-9a-f:.]+\]'); the
 	exit 1
 fi
 printf '%s\n' "$names" | sed 's/.*/"&" 1;/' > /tmp/allowed-hosts.conf
+
+{
+	echo "set \$gateway ${GATEWAY:-gateway:8080};"
+	echo "set \$https_port '${HTTPS_PORT:-}';"
+	suffix=
+	[ "${HTTPS_PORT:-443}" = 443 ] || suffix=":$HTTPS_PORT"
+	echo "set \$https_suffix '$suffix';"
+	[ -z "${HTTPS_PORT:-}" ] || cat <<'END'
+listen 8443 ssl default_server;
+http2 on;
+http2_max_concurrent_streams 100;
+ssl_certificate /run/tls/cert.pem;
+ssl_certificate_key /run/tls/key.pem;
+ssl_protocols TLSv1.2 TLSv1.3;
+ssl_session_cache shared:tls:2m;
+ssl_session_tickets off;
+END
+} > /tmp/server.conf
 
 exec nginx -g 'daemon off;'

@@ -114,6 +114,9 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	clients := newClients(cfg.TrustedProxies, net.DefaultResolver.LookupNetIP, log)
 	engine := service.NewEngine(log, reg, health, strictTransport, clients.identify, newGuard(cfg.AllowedHosts).check)
 	if err := registerDocs(engine, contract); err != nil {
+		for _, l := range https {
+			err = errors.Join(err, l.Close())
+		}
 		return errors.Join(err, api.Close(), metrics.Close())
 	}
 	upstreamMetrics, refused := newMetrics(reg), service.NewRefusals(log, reg)
