@@ -95,8 +95,8 @@ func TestPasswordsAreRotatedUnderLoad(t *testing.T) { //nolint:paralleltest // s
 	broker := container(t, own, "rabbitmq")
 	require.NoError(t, exec.CommandContext(t.Context(), "docker", "exec", broker, "rabbitmqctl", "-q", "close_all_connections", "rotated").Run())
 	require.NoError(t, own.Wait(t.Context()))
-	require.Equal(t, "PAID", settled(t, own.API, place(t, own.API, 1, "1").ID).Status)
 	_, err = own.Settle(t.Context(), time.Minute)
 	require.NoError(t, err)
 	requireExact(t, own, &placed)
+	require.Equal(t, "PAID", settled(t, own.API, place(t, own.API, 1, "1").ID).Status)
 }
