@@ -33,9 +33,19 @@ func newProxy(u *upstream, a *admission, timeout time.Duration, s *streams, log 
 // forward sends the request of c, with the given body, to the service, and its response to
 // the client. If the response breaks off, so does the response to the client.
 func (p *proxy) forward(c *gin.Context, body []byte) {
+	if resp := p.exchange(c, body); resp != nil {
+		defer resp.Close()
+		p.streams.forward(c, resp)
+	}
+}
+
+// exchange is forward, except for an event stream, of which it returns the response. A stream
+// stays open for hours: it counts neither as a request in flight nor against its replica, and
+// holds no buffer.
+func (p *proxy) exchange(c *gin.Context, body []byte) (stream *http1.Response) {
 	share, admitted := p.admission.enter(c)
 	if !admitted {
-		return
+		return nil
 	}
 	defer share.Leave()
 	buf := p.buffers.get()
@@ -49,19 +59,17 @@ func (p *proxy) forward(c *gin.Context, body []byte) {
 	*buf = out.Wire
 	if err != nil {
 		p.respondFailure(c, err)
-		return
+		return nil
 	}
-	defer resp.Close()
+	defer replica.done()
 	copyHeader(c.Writer.Header(), resp.Header)
 	c.Status(resp.StatusCode)
 	if isStream(resp) {
-		// A stream stays open for hours and would count against its replica all that time.
-		replica.done()
-		p.streams.forward(c, resp)
-		return
+		return resp
 	}
-	defer replica.done()
+	defer resp.Close()
 	copyBody(c.Writer, resp, (*buf)[:cap(*buf)])
+	return nil
 }
 
 // forwardInformational writes a 1xx response. gin only supports final ones.

@@ -30,8 +30,9 @@ type secure struct {
 	ca           *tlstest.CA
 }
 
-// startSecure starts the whole gateway in front of b.
-func startSecure(t *testing.T, b *backend) *secure {
+// startSecure starts the whole gateway in front of b, with settings: alternating names and
+// values of environment variables.
+func startSecure(t *testing.T, b *backend, settings ...string) *secure {
 	t.Helper()
 	s := &secure{ca: tlstest.NewCA(t)}
 	cert, key := s.ca.Issue(t, t.TempDir(), "localhost")
@@ -53,14 +54,16 @@ func startSecure(t *testing.T, b *backend) *secure {
 		}
 		return nil, fmt.Errorf("no listener for %s", addr)
 	}
+	environ := map[string]string{
+		"HTTP_ADDR": s.plain, "METRICS_ADDR": metrics, "HTTPS_ADDR": s.https, "TLS_CERT_FILE": cert, "TLS_KEY_FILE": key,
+		"ROUTES": "/orders=http://" + b.addr.String(), "OPENAPI_FILE": "../docs/openapi.yaml",
+	}
+	for i := 0; i < len(settings); i += 2 {
+		environ[settings[i]] = settings[i+1]
+	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	exit := make(chan int, 1)
-	go func() {
-		exit <- program(cfg).Run(ctx, nil, map[string]string{
-			"HTTP_ADDR": s.plain, "METRICS_ADDR": metrics, "HTTPS_ADDR": s.https, "TLS_CERT_FILE": cert, "TLS_KEY_FILE": key,
-			"ROUTES": "/orders=http://" + b.addr.String(), "OPENAPI_FILE": "../docs/openapi.yaml",
-		}, t.Output())
-	}()
+	go func() { exit <- program(cfg).Run(ctx, nil, environ, t.Output()) }()
 	t.Cleanup(func() {
 		stop()
 		require.Zero(t, <-exit)
@@ -223,4 +226,28 @@ func TestCertificateIsCheckedAtTheStart(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	require.NoError(t, tlsConfig{CertFile: missing}.validate(), "HTTPS is off")
 	require.ErrorContains(t, tlsConfig{Addr: ":443", CertFile: missing, KeyFile: missing}.validate(), "TLS_CERT_FILE")
+}
+
+// A stream over HTTP/2 does not count as a request in flight either.
+func TestStreamsOverHTTP2DoNotCountAsInFlight(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	b := serveAt(t, "127.0.0.1:0", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/orders/events" {
+			events(release, nil)(w, r)
+		}
+	})
+	defer close(release)
+	s := startSecure(t, b, "MAX_IN_FLIGHT", "1")
+	c := s.client(t, 2)
+	for range 2 {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+s.https+"/orders/events", http.NoBody)
+		require.NoError(t, err)
+		resp, err := c.Do(req)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+	}
+	resp, body := s.get(t, c, "https://"+s.https+"/orders")
+	require.Equal(t, http.StatusOK, resp.StatusCode, body)
 }
