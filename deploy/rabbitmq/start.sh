@@ -9,7 +9,7 @@ set -euo pipefail
 if [ "$1" = rabbitmq-server ] || [ "$1" = reload ]; then
 	definitions=$(< /definitions.json)
 	for name in orders_amqp_password payments_amqp_password operator_amqp_password; do
-		password=$(grep . "/run/secrets/$name") || { echo "/run/secrets/$name contains no password" >&2; exit 1; }
+		password=$(/password.sh "$name")
 		password=${password//\\/\\\\}
 		password=${password//\"/\\\"}
 		definitions=${definitions//"@$name@"/"$password"}

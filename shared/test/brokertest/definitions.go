@@ -73,6 +73,7 @@ func files() ([]testcontainers.ContainerFile, error) {
 	}
 	all := []testcontainers.ContainerFile{
 		{HostFilePath: deploy("rabbitmq/start.sh"), ContainerFilePath: "/start.sh", FileMode: 0o755},
+		{HostFilePath: deploy("password.sh"), ContainerFilePath: "/password.sh", FileMode: 0o755},
 		{HostFilePath: deploy("rabbitmq/20-definitions.conf"), ContainerFilePath: "/etc/rabbitmq/conf.d/20-definitions.conf", FileMode: 0o644},
 		{Reader: bytes.NewReader(text), ContainerFilePath: "/definitions.json", FileMode: 0o644},
 	}
