@@ -77,6 +77,7 @@ func TestPasswordsAreRotatedUnderLoad(t *testing.T) { //nolint:paralleltest // s
 	require.Len(t, after, len(before))
 	for name := range after {
 		require.NotEqual(t, before[name], after[name], name)
+		require.Regexp(t, "^[0-9a-f]{48}$", after[name], name)
 	}
 	some()
 	stop()
