@@ -74,7 +74,7 @@ func startSecure(t *testing.T, b *backend, settings ...string) *secure {
 // client returns a client that uses only the given version of HTTP.
 func (s *secure) client(t *testing.T, version int) *http.Client {
 	t.Helper()
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.ca.Pool(), ServerName: "localhost"}, Protocols: new(http.Protocols)} //nolint:gosec // the default version
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.ca.Pool(), ServerName: "localhost"}, Protocols: new(http.Protocols)}
 	transport.Protocols.SetHTTP1(version == 1)
 	transport.Protocols.SetHTTP2(version == 2)
 	t.Cleanup(transport.CloseIdleConnections)
@@ -108,7 +108,7 @@ func TestHTTPS(t *testing.T) {
 	resp, body = s.get(t, http.DefaultClient, "http://"+s.https+"/orders")
 	require.Equal(t, http.StatusBadRequest, resp.StatusCode)
 	require.Contains(t, body, "HTTPS")
-	_, err := (&tls.Dialer{Config: &tls.Config{RootCAs: s.ca.Pool(), ServerName: "localhost", MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}}).DialContext(t.Context(), "tcp", s.https) //nolint:gosec // must be refused
+	_, err := (&tls.Dialer{Config: &tls.Config{RootCAs: s.ca.Pool(), ServerName: "localhost", MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}}).DialContext(t.Context(), "tcp", s.https)
 	require.ErrorContains(t, err, "protocol version")
 }
 
@@ -155,11 +155,11 @@ func TestIdleStreamOverHTTP2StaysOpen(t *testing.T) {
 		})
 		client, server := net.Pipe()
 		l := &once{conns: make(chan net.Conn, 1)}
-		l.conns <- tls.Server(server, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}}) //nolint:gosec // the default version
-		srv := &http.Server{Handler: engine, WriteTimeout: 45 * time.Second}                                          //nolint:gosec // the head arrives at once
+		l.conns <- tls.Server(server, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}})
+		srv := &http.Server{Handler: engine, WriteTimeout: 45 * time.Second}
 		go func() { _ = srv.Serve(l) }()
 		transport := &http.Transport{ForceAttemptHTTP2: true, DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			c := tls.Client(client, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}) //nolint:gosec // not what is tested
+			c := tls.Client(client, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 			return c, c.HandshakeContext(ctx)
 		}}
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://gateway/", http.NoBody)

@@ -24,7 +24,7 @@ func TestForgedNotificationsAreHarmless(t *testing.T) {
 	forger := f.database.As(t, "payments")
 	for _, payload := range []string{
 		"", "nonsense", "1 nonsense", fmt.Sprintf("1 %s,", mine.ID),
-		fmt.Sprintf("1 %s", foreign.ID), fmt.Sprintf("2 %s", mine.ID), fmt.Sprintf("1 %s", mine.ID), fmt.Sprintf("1 %s", uuid.NewString()),
+		"1 " + foreign.ID, "2 " + mine.ID, "1 " + mine.ID, "1 " + uuid.NewString(),
 	} {
 		_, err := forger.ExecContext(t.Context(), "SELECT pg_notify('orders_changed', $1)", payload)
 		require.NoError(t, err)
@@ -47,7 +47,7 @@ func TestKeyThatAnotherRoleLocksIsRefused(t *testing.T) {
 	conn, err := f.database.As(t, "payments").Conn(t.Context())
 	require.NoError(t, err)
 	defer conn.Close()
-	_, err = conn.ExecContext(t.Context(), "SELECT pg_advisory_lock($1)", int64(binary.BigEndian.Uint64(sum[:8]))) //nolint:gosec // any 64 bits
+	_, err = conn.ExecContext(t.Context(), "SELECT pg_advisory_lock($1)", int64(binary.BigEndian.Uint64(sum[:8])))
 	require.NoError(t, err)
 
 	got := placeWithKey(t, f.Service, "k", laptop)
