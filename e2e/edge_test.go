@@ -97,8 +97,12 @@ func TestCrossSiteCancelIsRefused(t *testing.T) {
 		o := settled(t, base, place(t, base, user, "1").ID)
 		cancel := base + "/orders/" + o.ID + "/cancel"
 		for _, header := range [][]string{
-			{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"},
-			{"Origin", "null"}, {"Origin", "http://localhost:1"}, {"Origin", "http://127.0.0.1"},
+			{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"},
+			{"Sec-Fetch-Site", "same-site"},
+			{"Origin", "https://evil.example"},
+			{"Origin", "null"},
+			{"Origin", "http://localhost:1"},
+			{"Origin", "http://127.0.0.1"},
 		} {
 			a := call(t, http.MethodPost, cancel, "", "", header...)
 			require.Equal(t, http.StatusForbidden, a.status, "%v %s", header, a.body)

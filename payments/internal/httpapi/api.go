@@ -29,7 +29,7 @@ type API struct {
 // Register adds the routes of the service.
 func (a API) Register(r web.Router) {
 	r.Problems = map[error]*problem.Problem{
-		payment.ErrAccountNotFound: problem.NotFound("this user has no account"),
+		payment.ErrAccountNotFound:  problem.NotFound("this user has no account"),
 		payment.ErrDepositsTooLarge: problem.Invalid(problem.Field{Pointer: "/balance", Detail: payment.ErrDepositsTooLarge.Error()}),
 	}
 	r.Handle(http.MethodPost, "/accounts", a.deposit)
