@@ -37,7 +37,7 @@ func (s stalling) Read(b []byte) (int, error) {
 }
 
 func http2Listener(l net.Listener, cert tls.Certificate) net.Listener {
-	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}}) //nolint:gosec // the default version
+	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}})
 }
 
 // http2Transport returns a client of l that uses HTTP/2, over connections that wrap modifies.
@@ -47,7 +47,7 @@ func http2Transport(l *pipes, wrap func(net.Conn) net.Conn) *http.Transport {
 		if err != nil {
 			return nil, err
 		}
-		c := tls.Client(wrap(conn), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}) //nolint:gosec // not what is tested
+		c := tls.Client(wrap(conn), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 		return c, c.HandshakeContext(ctx)
 	}}
 }

@@ -46,7 +46,7 @@ func ForDevelopment(password string) bool { return strings.HasPrefix(password, "
 // ReadFile returns the content of a file, without the line break at its end. An empty file is
 // an error: a shell truncates a file before it writes to it.
 func ReadFile(name string) (string, error) {
-	b, err := os.ReadFile(name) //nolint:gosec // the operator chooses the file
+	b, err := os.ReadFile(name)
 	if err != nil {
 		return "", fmt.Errorf("read a secret: %w", err)
 	}

@@ -18,7 +18,7 @@ func write(t *testing.T, file, content string) {
 func TestFileIsReadEachTime(t *testing.T) {
 	t.Parallel()
 	p := secret.Password{File: filepath.Join(t.TempDir(), "password")}
-	for content, want := range map[string]string{"one": "one", "two\n": "two", " three \r\n": " three ", "a\nb\n": "a\nb"} {
+	for content, want := range map[string]string{"one": "one", "two\n": "two", " three \r\n": " three ", "a\nb\n": "a\nb"} { //nolint:gocritic // spaces may be part of a password
 		write(t, p.File, content)
 		require.NoError(t, p.Validate("X_"))
 		got, err := p.Read()
