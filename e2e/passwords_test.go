@@ -26,7 +26,7 @@ func folder(t *testing.T, prefix string) string {
 	secrets, err := shop.Secrets()
 	require.NoError(t, err)
 	for name := range secrets {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(prefix+name+"\n"), 0o644)) //nolint:gosec // the users of the containers read it
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(prefix+name+"\n"), 0o644))
 	}
 	return "SECRETS_DIR=" + dir
 }

@@ -52,7 +52,7 @@ func TestShopOverHTTPS(t *testing.T) { //nolint:paralleltest // starting two sho
 	}
 	for name, base := range map[string]string{"page": page, "gateway": strings.Replace(own.API, "http:", "https:", 1)} {
 		for version := 1; version <= 2; version++ {
-			transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool()}, Protocols: new(http.Protocols)} //nolint:gosec // the default version
+			transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool()}, Protocols: new(http.Protocols)}
 			transport.Protocols.SetHTTP1(version == 1)
 			transport.Protocols.SetHTTP2(version == 2)
 			c := &http.Client{Transport: transport}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"sync"
-	"time"
 
 	"github.com/gin-gonic/gin"
 )
@@ -41,8 +40,8 @@ type certificate struct {
 	log   *slog.Logger
 
 	mu       sync.Mutex
-	current  *tls.Certificate
-	modified [2]time.Time // when the files were modified that were read last
+	current *tls.Certificate
+	read    [2]os.FileInfo // the files that were read last
 }
 
 // get returns the certificate for a handshake. If its files have changed, it reads them again.
@@ -51,11 +50,11 @@ type certificate struct {
 func (c *certificate) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	modified, err := modificationTimes(c.files.CertFile, c.files.KeyFile)
-	if c.current != nil && (err != nil || modified == c.modified) {
+	files, err := c.files.stat()
+	if c.current != nil && (err != nil || unchanged(files[0], c.read[0]) && unchanged(files[1], c.read[1])) {
 		return c.current, nil
 	}
-	c.modified = modified
+	c.read = files
 	read, err := tls.LoadX509KeyPair(c.files.CertFile, c.files.KeyFile)
 	if err != nil {
 		if c.current == nil {
@@ -71,16 +70,16 @@ func (c *certificate) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) 
 	return c.current, nil
 }
 
-func modificationTimes(cert, key string) (times [2]time.Time, err error) {
-	for i, name := range []string{cert, key} {
-		info, e := os.Stat(name)
-		if e != nil {
-			err = errors.Join(err, e)
-			continue
-		}
-		times[i] = info.ModTime()
-	}
-	return times, err
+func (c tlsConfig) stat() (files [2]os.FileInfo, err error) {
+	cert, errCert := os.Stat(c.CertFile)
+	key, errKey := os.Stat(c.KeyFile)
+	return [2]os.FileInfo{cert, key}, errors.Join(errCert, errKey)
+}
+
+// unchanged reports whether a file is the one that was read. The time alone is not enough: it
+// changes in steps of some milliseconds.
+func unchanged(file, read os.FileInfo) bool {
+	return os.SameFile(file, read) && file.ModTime().Equal(read.ModTime()) && file.Size() == read.Size()
 }
 
 // strictTransport is middleware that makes browsers use only HTTPS with this host, for a year.

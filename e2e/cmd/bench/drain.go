@@ -24,7 +24,7 @@ func measureDrain(ctx context.Context, b *bench) ([]Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer y.close()
+	defer y.close(ctx)
 	drain := &contender{name: "the shop", needs: []string{"drain"}, run: func(ctx context.Context) (result, error) { return s.drain(ctx, b) }}
 	publish := &contender{name: "publishing single messages", needs: drain.needs, run: func(ctx context.Context) (result, error) {
 		return y.run(ctx, "rabbitmq", "publish", b.drainOrders, 100)

@@ -51,7 +51,7 @@ func measureThroughput(ctx context.Context, b *bench) ([]Figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer y.close()
+		defer y.close(ctx)
 		river.run = func(ctx context.Context) (result, error) {
 			return y.run(ctx, "postgres", "river", max(connections, b.orders/3), connections)
 		}

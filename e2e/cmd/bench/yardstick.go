@@ -41,18 +41,18 @@ func buildYardsticks(ctx context.Context, s *shop) (*yardsticks, error) {
 	cmd.Dir = filepath.Join(stack.Root(), "e2e", "yardsticks")
 	cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0", "GOOS=linux")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("build yardsticks: %w: %s", err, out), y.close())
+		return nil, errors.Join(fmt.Errorf("build yardsticks: %w: %s", err, out), y.close(ctx))
 	}
 	if err := y.inspect(ctx); err != nil {
-		return nil, errors.Join(err, y.close())
+		return nil, errors.Join(err, y.close(ctx))
 	}
 	return y, nil
 }
 
-func (y *yardsticks) close() error {
+func (y *yardsticks) close(ctx context.Context) error {
 	err := os.RemoveAll(y.folder)
 	if y.broker != "" {
-		_, deleted := docker(context.Background(), "exec", y.broker, "rabbitmqctl", "delete_user", brokerUser)
+		_, deleted := docker(context.WithoutCancel(ctx), "exec", y.broker, "rabbitmqctl", "delete_user", brokerUser)
 		err = errors.Join(err, deleted)
 	}
 	return err
