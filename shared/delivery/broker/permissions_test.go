@@ -199,6 +199,7 @@ func TestStartTakesTheRightsOfTheFormerAdministrator(t *testing.T) {
 	b.Registered(t)
 	server.Kill(t)
 	server.Restart(t)
+	servicetest.Eventually(t, func() bool { return login(t, b, "admin", "admin") == nil }, "the broker does not accept connections")
 	require.ErrorIs(t, login(t, b, "gozon", "secret"), amqp.ErrCredentials)
 	require.Equal(t, http.StatusUnauthorized, b.Management(t, "gozon", "secret"))
 	require.Equal(t, "kept", string(b.Get(t, broker.OrdersQueue).Body))
