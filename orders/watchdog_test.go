@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,13 +154,18 @@ func TestPurgedRepliesAreRequestedAgain(t *testing.T) {
 
 func TestRequestsInADeletedQueueAreRepeated(t *testing.T) {
 	t.Parallel()
-	f := startImpatient(t, brokertest.New(t))
+	b, _ := brokertest.Own(t) // as in TestDeletedQueueUnderTwoReplicas
+	f := startImpatient(t, b)
 	p := f.payments()
 	p.waitForStatuses(t, p.lose(t, func() {
 		for _, queue := range []string{broker.OrdersQueue, broker.PaymentsQueue} {
-			_, err := f.broker.Channel(t).QueueDelete(queue, false, false, false)
+			_, err := b.Channel(t).QueueDelete(queue, false, false, false)
 			require.NoError(t, err)
 		}
+		servicetest.Eventually(t, func() bool { // orders declares its queue again
+			return slices.ContainsFunc(b.Topology(t), func(name string) bool { return strings.HasPrefix(name, "queues "+broker.PaymentsQueue+"quorum") })
+		})
+		b.Import(t) // payments would declare the other one
 	}))
 	f.Ready(t)
 }
