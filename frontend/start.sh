@@ -12,12 +12,16 @@ if bad=$(printf '%s\n' "$names" | grep -vxE '[a-z0-9._-]+|\[[0-9a-f:.]+\]'); the
 fi
 printf '%s\n' "$names" | sed 's/.*/"&" 1;/' > /tmp/allowed-hosts.conf
 
+# Variables that are set with maps exist in every phase of a request. Those of `set` do not when nginx refuses a TRACE.
+suffix=
+[ "${HTTPS_PORT:-443}" = 443 ] || suffix=":$HTTPS_PORT"
+cat > /tmp/variables.conf <<END
+map "" \$gateway { default "${GATEWAY:-gateway:8080}"; }
+map "" \$https_port { default "${HTTPS_PORT:-}"; }
+map "" \$https_suffix { default "$suffix"; }
+END
+
 {
-	echo "set \$gateway ${GATEWAY:-gateway:8080};"
-	echo "set \$https_port '${HTTPS_PORT:-}';"
-	suffix=
-	[ "${HTTPS_PORT:-443}" = 443 ] || suffix=":$HTTPS_PORT"
-	echo "set \$https_suffix '$suffix';"
 	[ -z "${HTTPS_PORT:-}" ] || cat <<'END'
 listen 8443 ssl default_server;
 http2 on;
