@@ -39,7 +39,7 @@ type certificate struct {
 	files tlsConfig
 	log   *slog.Logger
 
-	mu       sync.Mutex
+	mu      sync.Mutex
 	current *tls.Certificate
 	read    [2]os.FileInfo // the files that were read last
 }
