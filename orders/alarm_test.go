@@ -17,7 +17,7 @@ import (
 func TestBrokerAlarmStopsOnlyPublishing(t *testing.T) {
 	t.Parallel()
 	vhost, _ := brokertest.Own(t)
-	f := startOn(t, databasetest.New(t), vhost)
+	f := startOn(t, databasetest.New(t), vhost, "OVERDUE_AFTER", "1h") // nobody pays, and no request may be repeated
 	f.Ready(t)
 	placed, published := map[string]bool{}, map[string]string{} // ids of orders, and of their messages
 	for _, resource := range []string{"disk", "memory"} {

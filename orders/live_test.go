@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gozon/shared/contract/events"
+	"gozon/shared/contract/money"
 	"gozon/shared/test/brokertest"
 	"gozon/shared/test/databasetest"
 	"gozon/shared/test/servicetest"
@@ -78,7 +79,9 @@ func readUntil(t *testing.T, s *servicetest.Stream, orderID string, version int)
 
 func (f *fixture) pay(t *testing.T, o orderJSON) {
 	t.Helper()
-	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: o.UserID, Amount: 100})
+	price, err := money.Parse(o.Price.String())
+	require.NoError(t, err)
+	f.broker.PublishEvent(t, id(t), events.PaymentSucceeded{OrderID: o.ID, UserID: o.UserID, Amount: int64(price)})
 }
 
 func TestChangesReachTheStreamsOfAllReplicas(t *testing.T) {
