@@ -27,8 +27,11 @@ const (
 // every message once and requeues the others when it ends. A policy of the broker lifts the
 // delivery limit of the queue, because requeuing counts as a failed delivery. One pass starts
 // when the queue is deeper than the last pass left it, with backoff while passes route
-// nothing, because the other service has not bound its queue again. While the queue is not empty, one also starts every minute. A pass is done in
-// rounds of about a second.
+// nothing, because the other service has not bound its queue again. While the queue is not
+// empty, one also starts every minute. A pass is done in rounds of about a second.
+//
+// Several redrivers work on the queue. What one of them has taken is missing from its depth
+// until it is requeued, so a greater depth does not mean that a message came back. Its id does.
 type redriver struct {
 	log     *slog.Logger
 	user    string          // whose events are moved
@@ -39,11 +42,14 @@ type redriver struct {
 	lastErr error           // why messages were not routed; nil if all were
 
 	// The pass in progress.
-	remaining int  // messages to take
-	depth     int  // of the queue at the start of the pass
-	routed    int  // messages published to Exchange
-	returned  bool // what the last pass has published is unrouted again
+	remaining int    // messages to take
+	depth     int    // of the queue at the start of the pass
+	taken     int    // messages taken
+	routed    int    // messages published to Exchange
+	first     string // id of the first one
+	returned  bool   // what the last pass has published is unrouted again
 
+	lastFirst string    // id of the first message that the last pass published
 	kept      int       // messages that the last pass left in the queue
 	lastPass  time.Time // end of the last pass
 	notBefore time.Time // earliest time of the next round
@@ -65,8 +71,12 @@ func (r *redriver) inPass() bool { return r.remaining > 0 || len(r.unacked) > 0 
 // that the connection is unusable.
 func (r *redriver) round(ctx context.Context, c *connection, depth int) error {
 	if !r.inPass() {
-		r.returned = r.routed > 0 && depth >= r.depth
-		r.remaining, r.depth, r.routed = depth, depth, 0
+		if r.first != "" {
+			r.lastFirst = r.first
+		}
+		r.returned = r.routed > 0 && r.first == "" // unknown
+		r.first = ""
+		r.remaining, r.depth, r.taken, r.routed = depth, depth, 0, 0
 	}
 	started := time.Now()
 	for r.inPass() && ctx.Err() == nil && time.Since(started) < redriveRound {
@@ -87,7 +97,7 @@ func (r *redriver) round(ctx context.Context, c *connection, depth int) error {
 	if err := c.withTimeout(r.requeueOthers); err != nil {
 		return err
 	}
-	if r.inPass() {
+	if r.inPass() || r.taken == 0 { // another redriver has taken what was there
 		return nil
 	}
 	r.kept, r.lastPass = max(r.depth-r.routed, 0), time.Now()
@@ -116,10 +126,12 @@ func (r *redriver) take(c *connection) error {
 		if err != nil {
 			return fmt.Errorf("redrive: %w", err)
 		}
-		if !ok { // another reconciler has emptied the queue
+		if !ok { // another redriver has emptied the queue
 			r.remaining = 0
 			return nil
 		}
+		r.taken++
+		r.returned = r.returned || d.MessageId != "" && d.MessageId == r.lastFirst
 		if flowOf(d.RoutingKey).producer == r.user {
 			r.unacked = append(r.unacked, d)
 		} else {
@@ -157,7 +169,9 @@ func (r *redriver) route(ctx context.Context, c *connection) error {
 				failed, r.lastErr = append(failed, batch[i]), fmt.Errorf("%s: %w", Unrouted, err)
 				continue
 			}
-			r.routed++
+			if r.routed++; r.first == "" {
+				r.first = batch[i].MessageId
+			}
 			if err := batch[i].Ack(false); err != nil {
 				return fmt.Errorf("redrive: ack: %w", err)
 			}
