@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,6 +69,11 @@ func startSecure(t *testing.T, b *backend, settings ...string) *secure {
 		stop()
 		require.Zero(t, <-exit)
 	})
+	for started, ready := time.Now(), false; !ready; { // until it knows the address of b
+		_, body := s.get(t, http.DefaultClient, "http://"+s.plain+"/readyz")
+		ready = strings.Contains(body, `"status":"ready"`)
+		require.Less(t, time.Since(started), time.Minute, body)
+	}
 	return s
 }
 
