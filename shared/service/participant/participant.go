@@ -82,8 +82,8 @@ type Participant struct {
 
 // Program returns the command line of a participant. name is also the name of its schema.
 // When the participant starts, cfg is filled from the environment. It waits until the command
-// migrate has run, and then wire adds the service's own routes and parts. dead describes its dead letters, for the command that
-// handles them.
+// migrate has run, and then wire adds the service's own routes and parts. dead describes its
+// dead letters, for the command that handles them.
 func Program(name string, migrations fs.FS, cfg Configuration, dead DeadLetters, wire func(*Participant)) service.Program {
 	c := cfg.base()
 	return service.Program{

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"github.com/testcontainers/testcontainers-go"
+
+	"gozon/shared/test/containertest"
 )
 
 // admin is a user that production does not have. Tests look at the broker and break it as
@@ -22,13 +22,10 @@ const admin = "admin"
 // definitions are those of deploy/rabbitmq/definitions.json.
 type definitions map[string][]map[string]any
 
-func deploy(path string) string {
-	_, here, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(here), "../../../deploy", path)
-}
-
 // secret returns the path of the password of a user for development.
-func secret(user string) string { return deploy("secrets/development/" + user + "_amqp_password") }
+func secret(user string) string {
+	return containertest.Deployed("secrets/development/" + user + "_amqp_password")
+}
 
 func password(user string) string {
 	if user == admin {
@@ -43,7 +40,7 @@ func password(user string) string {
 
 // read returns the definitions, with admin as an additional user of a virtual host.
 func read(vhost string) (d definitions, err error) {
-	text, err := os.ReadFile(deploy("rabbitmq/definitions.json"))
+	text, err := os.ReadFile(containertest.Deployed("rabbitmq/definitions.json"))
 	if err != nil {
 		return nil, err
 	}
@@ -72,9 +69,9 @@ func files() ([]testcontainers.ContainerFile, error) {
 		return nil, err
 	}
 	all := []testcontainers.ContainerFile{
-		{HostFilePath: deploy("rabbitmq/start.sh"), ContainerFilePath: "/start.sh", FileMode: 0o755},
-		{HostFilePath: deploy("password.sh"), ContainerFilePath: "/password.sh", FileMode: 0o755},
-		{HostFilePath: deploy("rabbitmq/20-definitions.conf"), ContainerFilePath: "/etc/rabbitmq/conf.d/20-definitions.conf", FileMode: 0o644},
+		{HostFilePath: containertest.Deployed("rabbitmq/start.sh"), ContainerFilePath: "/start.sh", FileMode: 0o755},
+		{HostFilePath: containertest.Deployed("password.sh"), ContainerFilePath: "/password.sh", FileMode: 0o755},
+		{HostFilePath: containertest.Deployed("rabbitmq/20-definitions.conf"), ContainerFilePath: "/etc/rabbitmq/conf.d/20-definitions.conf", FileMode: 0o644},
 		{Reader: bytes.NewReader(text), ContainerFilePath: "/definitions.json", FileMode: 0o644},
 	}
 	for _, user := range []string{"orders", "payments", "operator"} {

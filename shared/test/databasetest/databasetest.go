@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -65,8 +63,7 @@ func run(modify func(*testcontainers.ContainerRequest)) (*containertest.Containe
 
 // script returns a file of the folder deploy.
 func script(name, path string) testcontainers.ContainerFile {
-	_, here, _, _ := runtime.Caller(0)
-	return testcontainers.ContainerFile{HostFilePath: filepath.Join(filepath.Dir(here), "../../../deploy", name), ContainerFilePath: path, FileMode: 0o755}
+	return testcontainers.ContainerFile{HostFilePath: containertest.Deployed(name), ContainerFilePath: path, FileMode: 0o755}
 }
 
 // password returns the file with the password of a role, which is its name.
